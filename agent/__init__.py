@@ -1,0 +1,1 @@
+"""The daemon on the aircraft and the field engineer's offline tool."""

@@ -1,0 +1,1 @@
+"""Ingest, database, API, analysis and pages."""

@@ -1,0 +1,1 @@
+"""Data sets, training, evaluation, ONNX export and the packaged bundles."""

@@ -1,0 +1,1 @@
+"""The contract between aircraft and hub: ids, clock, frames, codec, batch, envelope, receipts, channels, features."""

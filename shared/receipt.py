@@ -1,0 +1,101 @@
+"""Receipt: the hub's signed word that sequence ranges of a stream are committed. And directive: its signed wish."""
+
+import itertools
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+
+from shared.errors import MALFORMED, Refused
+
+VERSION = 1
+MAX_DIGESTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Batches of `stream` that are committed.
+
+    ranges: inclusive, ascending, disjoint (first, last). digests: SHA-256 of each envelope, in the order of the ranges.
+    committed_us: when, us since 1970 UTC by the hub's clock.
+    """
+
+    stream: uuid.UUID
+    ranges: tuple[tuple[int, int], ...]
+    digests: tuple[bytes, ...]
+    committed_us: int
+
+    def committed(self) -> dict[int, bytes]:
+        """Sequence -> digest."""
+        sequences = (s for first, last in self.ranges for s in range(first, last + 1))
+        return dict(zip(sequences, self.digests, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What the hub wants of one aircraft.
+
+    version: monotonic per aircraft; kind: recording_policy, capture, hold, model.
+    """
+
+    aircraft: uuid.UUID
+    version: int
+    kind: str
+    body: dict[str, Any]
+    issued_us: int
+
+
+def make_receipt(stream: uuid.UUID, committed: dict[int, bytes], committed_us: int) -> Receipt:
+    """A receipt for sequence -> digest."""
+    ranges: list[list[int]] = []
+    for seq in sorted(committed):
+        if ranges and ranges[-1][1] == seq - 1:
+            ranges[-1][1] = seq
+        else:
+            ranges.append([seq, seq])
+    return Receipt(
+        stream, tuple((a, b) for a, b in ranges), tuple(committed[s] for s in sorted(committed)), committed_us
+    )
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """The receipt as CBOR, ready to be sealed with RECEIPT_TYPE."""
+    ranges = [list(r) for r in receipt.ranges]
+    return cbor2.dumps(
+        {0: VERSION, 1: receipt.stream.bytes, 2: ranges, 3: list(receipt.digests), 4: receipt.committed_us}
+    )
+
+
+def decode_receipt(payload: bytes) -> Receipt:
+    """Parse a verified payload. Refused("receipt_malformed")."""
+    try:
+        body = cbor2.loads(payload)
+        if body[0] != VERSION:
+            raise ValueError("version")
+        ranges = tuple((int(a), int(b)) for a, b in body[2])
+        digests = tuple(body[3])
+        total = sum(b - a + 1 for a, b in ranges)
+        ordered = all(a <= b for a, b in ranges) and all(p[1] < q[0] for p, q in itertools.pairwise(ranges))
+        if not ordered or total != len(digests) or total > MAX_DIGESTS or any(len(d) != 32 for d in digests):
+            raise ValueError("ranges and digests do not agree")
+        return Receipt(uuid.UUID(bytes=body[1]), ranges, digests, int(body[4]))
+    except MALFORMED as e:
+        raise Refused("receipt_malformed", str(e)[:200]) from None
+
+
+def encode_directive(directive: Directive) -> bytes:
+    """The directive as CBOR, ready to be sealed with DIRECTIVE_TYPE."""
+    d = directive
+    return cbor2.dumps({0: VERSION, 1: d.aircraft.bytes, 2: d.version, 3: d.kind, 4: d.body, 5: d.issued_us})
+
+
+def decode_directive(payload: bytes) -> Directive:
+    """Parse a verified payload. Refused("directive_malformed")."""
+    try:
+        body = cbor2.loads(payload)
+        if body[0] != VERSION or type(body[2]) is not int or type(body[3]) is not str or type(body[4]) is not dict:
+            raise ValueError("fields")
+        return Directive(uuid.UUID(bytes=body[1]), body[2], body[3], body[4], int(body[5]))
+    except MALFORMED as e:
+        raise Refused("directive_malformed", str(e)[:200]) from None
