@@ -1,0 +1,109 @@
+"""Frames as message columns without the codec's detour through bytes: what live windows, trackers and readers work on.
+
+A `shared.codec` Block has the same shape; everything in this package takes either.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.frames import Frames
+from shared.layouts import LAYOUTS
+
+
+class MessageColumns(Protocol):
+    """All messages of one (msgid, sysid, compid): rows int32 [m], their positions, ascending; payload uint8 [m, size],
+    zero-extended to the full length of the layout."""
+
+    @property
+    def msgid(self) -> int: ...
+    @property
+    def sysid(self) -> int: ...
+    @property
+    def compid(self) -> int: ...
+    @property
+    def rows(self) -> NDArray[np.int32]: ...
+    @property
+    def payload(self) -> NDArray[np.uint8]: ...
+
+
+class Columns(Protocol):
+    """Messages as columns: n of them, received at time_us int64 [n] (recorder's clock)."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def time_us(self) -> NDArray[np.int64]: ...
+    @property
+    def groups(self) -> Sequence[MessageColumns]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameGroup:
+    """See MessageColumns."""
+
+    msgid: int
+    sysid: int
+    compid: int
+    rows: NDArray[np.int32]
+    payload: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameColumns:
+    """See Columns."""
+
+    n: int
+    time_us: NDArray[np.int64]
+    groups: list[FrameGroup]
+
+
+def fields(group: MessageColumns) -> NDArray[np.void]:
+    """The group's fields by name, [m], without a copy. KeyError for a message without a layout."""
+    payload = np.ascontiguousarray(group.payload)
+    return payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
+
+
+def header(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(key, payload start, payload length) of each frame; key = msgid << 16 | sysid << 8 | compid."""
+    data = np.frombuffer(frames.data, np.uint8)
+    at = frames.offsets[:-1]
+    is_v1 = data[at] == 0xFE
+    source = at + np.where(is_v1, 3, 5)
+    ids = at + np.where(is_v1, 5, 7)
+    key = (data[ids].astype(np.int64) << 16) | (data[source].astype(np.int64) << 8) | data[source + 1]
+    long = np.flatnonzero(~is_v1)
+    key[long] |= (data[at[long] + 8].astype(np.int64) << 24) | (data[at[long] + 9].astype(np.int64) << 32)
+    return key, at + np.where(is_v1, 6, 10), data[at + 1].astype(np.int64)
+
+
+def columns_of(frames: Frames, only: Collection[int] | None = None) -> FrameColumns:
+    """The frames as columns, of the message ids in `only` (None: all). Unknown ids are as wide as their longest."""
+    groups: list[FrameGroup] = []
+    if len(frames):
+        key, start, length = header(frames)
+        order = np.argsort(key, kind="stable")
+        if only is not None:
+            order = order[np.isin(key[order] >> 16, list(only))]
+        data = np.frombuffer(frames.data, np.uint8)
+        edges = np.flatnonzero(np.diff(key[order])) + 1
+        groups = [_group(data, rows, key, start, length) for rows in np.split(order, edges) if len(rows)]
+    return FrameColumns(len(frames), frames.time_us, groups)
+
+
+def _group(
+    data: NDArray[np.uint8], rows: NDArray[np.int64], key: NDArray[np.int64], start: NDArray[np.int64],
+    length: NDArray[np.int64],
+) -> FrameGroup:  # fmt: skip
+    k = int(key[rows[0]])
+    lengths = length[rows]
+    layout = LAYOUTS.get(k >> 16)
+    width = layout.size if layout else int(lengths.max())
+    at = np.arange(width)
+    payload = data.take(start[rows, None] + at, mode="clip")
+    if int(lengths.min()) < width:
+        payload[at >= lengths[:, None]] = 0
+    return FrameGroup(k >> 16, k >> 8 & 0xFF, k & 0xFF, rows.astype(np.int32), payload)
