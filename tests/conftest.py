@@ -13,7 +13,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 )  # and in children
 
-pytest_plugins: list[str] = []
+pytest_plugins = [
+    "tests.fix_postgres",
+    "tests.fix_hub_database",
+]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("dbx")
