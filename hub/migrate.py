@@ -1,7 +1,7 @@
 """Migrations: plain numbered SQL, one transaction each, under one advisory lock, with their checksums recorded.
 
-Run as a role that may create roles (the server's administrator). Everything is then owned by dbx_owner, who cannot
-log in; the application logs in as dbx_ingest, dbx_api, dbx_worker, dbx_auditor, none of which owns or bypasses anything.
+Run as a role that may create roles (the server's administrator). Everything is then owned by dbx_owner, who cannot log
+in; the application logs in as dbx_ingest, dbx_api, dbx_worker, dbx_auditor, none of which owns or bypasses anything.
 """
 
 import hashlib

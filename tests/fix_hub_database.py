@@ -18,7 +18,7 @@ PASSWORDS = {role: f"test-{role}" for role in LOGIN_ROLES}
 
 @dataclass(frozen=True)
 class HubDatabase:
-    """`url(role)`: a libpq URL for dbx_ingest, dbx_api, dbx_worker or dbx_auditor; without a role the administrator's."""
+    """`url(role)`: a libpq URL for dbx_ingest, dbx_api, dbx_worker or dbx_auditor, or the administrator."""
 
     database: Database
 

@@ -13,7 +13,7 @@ GROUPS: tuple[str, ...] = tuple(dict.fromkeys(c.group for c in CHANNELS))
 
 
 def chunk_columns(channels: Sequence[Channel] = CHANNELS) -> str:
-    """One array column per channel: n stored integers; of a sized channel n per element, one element after the other."""
+    """One array column per channel: n stored integers; of a sized channel n per element, element after element."""
     return ",\n".join(f"    {c.name} {c.sql_type}[]" for c in channels)
 
 
