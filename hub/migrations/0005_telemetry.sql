@@ -104,9 +104,13 @@ BEGIN
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE telemetry_chunks INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
     LOCK TABLE telemetry_chunks_default IN ACCESS EXCLUSIVE MODE;
-    EXECUTE format('WITH moved AS (DELETE FROM telemetry_chunks_default WHERE t0_utc_us >= $1 AND t0_utc_us < $2 RETURNING *) '
-        'INSERT INTO public.%I SELECT * FROM moved', name) USING from_us, to_us;
+    CREATE TEMPORARY TABLE moving ON COMMIT DROP AS
+        SELECT * FROM telemetry_chunks_default WHERE t0_utc_us >= from_us AND t0_utc_us < to_us;
+    DELETE FROM telemetry_chunks_default WHERE t0_utc_us >= from_us AND t0_utc_us < to_us;
+    -- Attached while empty: the foreign key's check of a whole table would be blinded by forced row-level security.
     EXECUTE format('ALTER TABLE telemetry_chunks ATTACH PARTITION public.%I FOR VALUES FROM (%s) TO (%s)', name, from_us, to_us);
+    EXECUTE format('INSERT INTO public.%I SELECT * FROM pg_temp.moving', name);
+    DROP TABLE pg_temp.moving;
     RETURN true;
 END $$;
 REVOKE ALL ON FUNCTION create_telemetry_day(date) FROM PUBLIC;

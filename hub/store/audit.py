@@ -12,7 +12,8 @@ WITH chain AS (
     FROM audit_log a WHERE org_id = %(org)s
 )
 SELECT count(*), min(audit_no) FILTER (WHERE audit_no <> expected_no OR prev_digest <> before
-    OR digest <> audit_digest(before, org_id, audit_no, at, actor, database_role, request_id, address, action, table_name, old_values, new_values)),
+    OR digest <> audit_digest(before, org_id, audit_no, at,
+    actor, database_role, request_id, address, action, table_name, old_values, new_values)),
     max(audit_no), (SELECT h.audit_no FROM audit_heads h WHERE h.org_id = %(org)s)
 FROM chain
 """

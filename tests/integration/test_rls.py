@@ -137,7 +137,8 @@ def test_every_tenant_key_begins_with_the_organisation(hub_database: HubDatabase
     with hub_database.connect() as admin:
         rows = admin.execute(
             "SELECT c.conrelid::regclass::text, a.attname FROM pg_constraint c JOIN pg_attribute a"
-            " ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] WHERE c.contype = 'p' AND c.connamespace = 'public'::regnamespace"
+            " ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
+            " WHERE c.contype = 'p' AND c.connamespace = 'public'::regnamespace"
         ).fetchall()
     assert {t for t, column in rows if column != "org_id"} == {"schema_migrations"}
 

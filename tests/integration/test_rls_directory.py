@@ -58,7 +58,8 @@ def test_a_day_gets_its_partition_once_and_takes_its_rows_along(hub_database: Hu
     with hub_database.connect() as admin:
         admin.execute("SET session_replication_role = replica")
         admin.execute(
-            "INSERT INTO flight_sessions (org_id, session_id, aircraft_id, stream_id, boot_id, started_utc_us, ended_utc_us)"
+            "INSERT INTO flight_sessions (org_id, session_id, aircraft_id, stream_id, boot_id,"
+            " started_utc_us, ended_utc_us)"
             " VALUES (%s, %s, %s, %s, %s, 0, 0)",
             [org_id] * 5,
         )
