@@ -1,0 +1,1 @@
+"""The embedded servers: PostgreSQL and brokers for the demo, the tests and small installations."""
