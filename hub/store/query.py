@@ -18,6 +18,11 @@ class Query(Generic[Row]):
     row: Callable[..., Row]
 
 
+def scalar(value: Any) -> Any:
+    """The row type of a query of one column."""
+    return value
+
+
 def run(conn: Connection[Any], query: Query[Row], *params: Any) -> list[Row]:
     """Execute inside the caller's transaction; typed rows."""
     cursor: RawCursor[Any] = RawCursor(conn)

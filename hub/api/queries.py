@@ -1,0 +1,24 @@
+"""The reads that are prepared on every shared connection."""
+
+from typing import Any
+
+from hub.store import aircraft, directives, enrollment, flights, keys, organisations
+from hub.store.query import Query
+
+HOT: tuple[Query[Any], ...] = (
+    keys.FIND_OWNER,
+    keys.KEY_ROLE,
+    keys.LIST_KEYS,
+    organisations.HEALTH,
+    aircraft.LIST_AIRCRAFT,
+    aircraft.GET_AIRCRAFT,
+    aircraft.DEVICE_KEYS,
+    enrollment.FIND_CODE,
+    directives.LIST_DIRECTIVES,
+    flights.LIST_FLIGHTS,
+    flights.GET_FLIGHT,
+    flights.GET_DETAIL,
+    flights.EVENTS,
+    flights.FINDINGS,
+    flights.ANALYSIS,
+)
