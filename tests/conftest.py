@@ -14,6 +14,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )  # and in children
 
 pytest_plugins = [
+    "tests.fix_broker",
     "tests.fix_postgres",
     "tests.fix_hub_database",
 ]
