@@ -65,13 +65,13 @@ class DeviceAuthority:
         with self._locked():
             if not (folder / "ca.crt").exists():
                 self._create()
-        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise RuntimeError(f"{folder / 'ca.key'} is no elliptic curve key")
-        self._key = key
-        self._certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-        if not (folder / "crl.pem").exists():
-            self._write_crl()
+            key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+            if not isinstance(key, ec.EllipticCurvePrivateKey):
+                raise RuntimeError(f"{folder / 'ca.key'} is no elliptic curve key")
+            self._key = key
+            self._certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+            if not self.crl.exists():
+                self._write_crl()
 
     @property
     def ca_pem(self) -> str:
@@ -105,9 +105,10 @@ class DeviceAuthority:
     def revoke(self, serial: str) -> None:
         """Add a serial number (hex) to the list. Brokers refuse the certificate from their next reload on."""
         number = int(serial, 16)
-        with (self.folder / "revoked.txt").open("a") as out:
-            out.write(f"{number:x} {int(datetime.datetime.now(datetime.UTC).timestamp())}\n")
-        self._write_crl()
+        with self._locked():
+            with (self.folder / "revoked.txt").open("a") as out:
+                out.write(f"{number:x} {int(datetime.datetime.now(datetime.UTC).timestamp())}\n")
+            self._write_crl()
 
     def revoked(self) -> dict[int, datetime.datetime]:
         """Serial number -> when it was revoked."""
@@ -193,7 +194,7 @@ def _requested_key(csr_pem: str | bytes) -> ec.EllipticCurvePublicKey:
     try:
         request = x509.load_pem_x509_csr(data)
         key = request.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise Refused("csr_malformed", f"no certificate request: {error}") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Refused("csr_key", "the request's key must be P-256")
