@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 SESSION_COOKIE = "dbx_session"
 FOLDER = Path(__file__).parent
+COMMON_STYLES = ("css/tokens.css", "css/shell.css", "css/controls.css")
 ASSET_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -41,21 +42,31 @@ SAFETY = {
 class Page:
     """One page: its address, its title, its fragment `<name>.html` and module `js/<name>_page.js`.
 
-    section: which entry of the navigation is marked current. is_public: reachable without a session.
+    section: which entry of the navigation is marked current. styles: its own style sheets, after the common ones.
+    scripts: classic scripts that its modules expect. is_public: reachable without a session.
     """
 
     path: str
     name: str
     title: str
     section: str = ""
+    styles: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
     is_public: bool = False
 
 
 PAGES = (
-    Page("/", "flights", "Flights", "flights"),
-    Page("/flights/{flight_id}", "flight", "Flight", "flights"),
-    Page("/fleet", "fleet", "Fleet", "fleet"),
-    Page("/system", "system", "System", "system"),
+    Page("/", "flights", "Flights", "flights", ("css/flights.css",)),
+    Page(
+        "/flights/{flight_id}",
+        "flight",
+        "Flight",
+        "flights",
+        ("vendor/uPlot.min.css", "css/flight.css", "css/plots.css", "css/findings.css", "css/map.css"),
+        ("vendor/uPlot.iife.min.js",),
+    ),  # fmt: skip
+    Page("/fleet", "fleet", "Fleet", "fleet", ("css/fleet.css", "css/map.css")),
+    Page("/system", "system", "System", "system", ("css/system.css",)),
     Page("/login", "login", "Sign in", is_public=True),
 )
 
@@ -109,13 +120,16 @@ def render(page: Page) -> Body:
     """The page as HTML: the shell, its fragment, and hints to load all modules in parallel."""
     base = f"/assets/{assets_digest()}"
     entry = f"{page.name}_page.js"
+    styles = "".join(f'<link rel="stylesheet" href="{base}/{s}">\n' for s in (*COMMON_STYLES, *page.styles))
+    scripts = "".join(f'<script src="{base}/{s}" defer></script>\n' for s in page.scripts)
     preloads = "".join(f'<link rel="modulepreload" href="{base}/js/{m}">\n' for m in module_closure(entry))
     shell = "login_shell.html" if page.is_public else "shell.html"
     text = (FOLDER / shell).read_text(encoding="utf-8")
     marks = {
         "@@main@@": (FOLDER / f"{page.name}.html").read_text(encoding="utf-8"),
         "@@title@@": html.escape(page.title),
-        "@@preloads@@": preloads,
+        "@@styles@@": styles,
+        "@@preloads@@": scripts + preloads,
         "@@assets@@": base,
         "@@name@@": page.name,
         f'data-section="{page.section}"': f'data-section="{page.section}" aria-current="page"',

@@ -1,0 +1,61 @@
+// The one place that talks to /v1. Errors are values with a status, a title for people and what to do.
+
+/** An answer that is not a success, or no answer at all (status 0). */
+export class ApiError extends Error {
+  constructor(status, title, detail, retryAfterS = null) {
+    super(detail ? `${title}: ${detail}` : title);
+    Object.assign(this, { status, title, detail, retryAfterS });
+  }
+}
+
+function toSignIn() {
+  const here = location.pathname + location.search;
+  location.assign(`/login?next=${encodeURIComponent(here)}`);
+  return new Promise(() => {}); // the page is leaving: whoever waits here waits for nothing
+}
+
+async function problemOf(response) {
+  let body = {};
+  try {
+    body = await response.json();
+  } catch {
+    // An error without a JSON body still has its status.
+  }
+  const title = body.title ?? `The hub answered ${response.status}`;
+  const retry = Number(response.headers.get("retry-after"));
+  return new ApiError(response.status, title, body.detail ?? "", Number.isFinite(retry) && retry > 0 ? retry : null);
+}
+
+/**
+ * GET below /v1. `query` entries that are null, undefined or "" are left out.
+ * Returns {data, etag, isUnchanged}; with `etag` given and nothing new: {data: null, isUnchanged: true}.
+ */
+export async function get(path, { query = {}, etag = null, signal } = {}) {
+  const wanted = Object.entries(query).filter(([, v]) => v !== null && v !== undefined && v !== "");
+  const tail = wanted.length ? `?${new URLSearchParams(wanted)}` : "";
+  const headers = { accept: "application/json" };
+  if (etag) headers["if-none-match"] = etag;
+  let response;
+  try {
+    response = await fetch(`/v1/${path}${tail}`, { headers, signal, credentials: "same-origin", cache: "no-store" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "No answer from the hub", "Check the connection; this page tries again by itself.");
+  }
+  if (response.status === 304) return { data: null, etag, isUnchanged: true };
+  if (response.status === 401) return toSignIn();
+  if (!response.ok) throw await problemOf(response);
+  return { data: await response.json(), etag: response.headers.get("etag"), isUnchanged: false };
+}
+
+/** All items of a list, page by page, up to `most`. */
+export async function getAll(path, { query = {}, signal, most = 1000 } = {}) {
+  const items = [];
+  let cursor = null;
+  do {
+    const { data } = await get(path, { query: { limit: 200, ...query, cursor }, signal });
+    items.push(...data.items);
+    cursor = data.next_cursor;
+  } while (cursor && items.length < most);
+  return items;
+}

@@ -1,0 +1,73 @@
+// What the model or a rule says of a span of flight: score against threshold, the features that stand out, and why.
+
+import { h } from "./dom.js";
+import { emptyState } from "./frame.js";
+import { duration, measured, words } from "./format.js";
+import { waterfall } from "./waterfall.js";
+
+const TONES = { critical: "crit", warning: "warn", info: "accent" };
+
+/** A feature's name as words with its unit last: "vibe_z_p95_mps2" → "vibe z p95 (m/s²)". */
+export function featureName(name) {
+  const units = { mps2: "m/s²", mps: "m/s", radps: "rad/s", rad: "rad", us: "µs", deg: "°", pct: "%", ut: "µT", pa: "Pa", v: "V", a: "A", m: "m", s: "s" };
+  const parts = String(name).split("_");
+  const unit = parts.length > 1 && units[parts.at(-1)];
+  return unit ? `${parts.slice(0, -1).join(" ")} (${unit})` : parts.join(" ");
+}
+
+/** Score on a scale that has the threshold marked. Scores may be of any size: the scale ends a little above both. */
+function scoreBar(finding) {
+  const top = Math.max(finding.score, finding.threshold) * 1.12 || 1;
+  const share = (v) => `${Math.min(100, Math.max(0, (v / top) * 100)).toFixed(1)}%`;
+  return h("div", { class: "score", title: `score ${measured(finding.score)}, threshold ${measured(finding.threshold)}` }, h("span", { class: "score-bar", vars: { "--at": share(finding.score), "--limit": share(finding.threshold) } }), h("span", { class: "num" }, `${measured(finding.score)} · limit ${measured(finding.threshold)}`));
+}
+
+/** The features that stand out: each a bar of its weight, its value and what is normal. */
+function evidence(items) {
+  const most = Math.max(...items.map((e) => Math.abs(e.weight ?? 0)), 1e-9);
+  const rows = items.map((e) =>
+    h("tr", null, h("th", { scope: "row", title: e.feature }, featureName(e.feature), h("span", { class: "weight", vars: { "--w": `${((Math.abs(e.weight ?? 0) / most) * 100).toFixed(1)}%` } })), h("td", { class: "num" }, measured(e.value)), h("td", { class: "num muted" }, measured(e.nominal))),
+  );
+  return h("table", { class: "evidence" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Stands out"), h("th", { scope: "col" }, "Value"), h("th", { scope: "col" }, "Normal"))), h("tbody", null, rows));
+}
+
+export class FindingList {
+  constructor(host, { view, axis }) {
+    Object.assign(this, { host, view, axis, items: [], report: null, open: new Set() });
+    axis.addEventListener("change", () => this.show());
+  }
+
+  /** items as from the API; flight gives the analysis in words. */
+  set(items, flight) {
+    const now = JSON.stringify([items, flight.analysis, flight.state]);
+    if (now === this.seen) return;
+    this.seen = now;
+    this.items = items;
+    this.flight = flight;
+    if (!this.open.size && items.length) this.open.add(items[0].id);
+    this.show();
+  }
+
+  #card(finding) {
+    const [from, to] = [finding.start_utc_us / 1e6, finding.end_utc_us / 1e6];
+    const tone = TONES[finding.severity] ?? "";
+    const details = h("details", { class: `finding ${tone}`, open: this.open.has(finding.id) });
+    details.addEventListener("toggle", () => (details.open ? this.open.add(finding.id) : this.open.delete(finding.id)));
+    const who = finding.source === "aircraft" ? "found on the aircraft" : "found in the hub";
+    details.append(
+      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${this.axis.full(from)} · ${duration(to - from)}`)),
+      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, finding.score, featureName) : "", h("p", { class: "hint" }, `${finding.model ?? "rule"}, ${who}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
+    );
+    return details;
+  }
+
+  show() {
+    if (!this.flight) return;
+    const report = this.flight.analysis?.report;
+    const said = report && h("p", { class: "report" }, report);
+    if (this.items.length) return this.host.replaceChildren(...[said, ...this.items.map((f) => this.#card(f))].filter(Boolean));
+    const isDone = this.flight.analysis !== null && this.flight.analysis !== undefined;
+    const text = this.flight.state === "live" ? "The aircraft scores its last seconds once a second; what it finds appears here." : isDone ? "The model found nothing out of the ordinary in this flight." : "The analysis runs shortly after the flight is closed.";
+    this.host.replaceChildren(...[said, emptyState(isDone ? "Nothing found" : "No findings so far", text)].filter(Boolean));
+  }
+}

@@ -1,0 +1,1 @@
+import { openFrame } from "./frame.js"; openFrame();
