@@ -1,0 +1,96 @@
+"""dbx models: train, evaluate, show."""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.errors import Refused
+
+
+def main(argv: list[str]) -> int:
+    """Run one subcommand; returns its exit status."""
+    args = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except (OSError, KeyError, ValueError) as e:
+        print(f"dbx models {args.command}: {e}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("dbx models", description="Train, evaluate and package the anomaly models.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train on a folder of labelled flights and write a signed bundle")
+    train.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="labels.csv and the logs it names")
+    train.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+    train.add_argument(
+        "--key-folder", type=Path, default=Path(os.environ.get("DBX_RELEASE_KEYS", "~/.dbx-release")).expanduser(),
+        metavar="FOLDER", help="holds release.key, made when absent (default: $DBX_RELEASE_KEYS or ~/.dbx-release)",
+    )  # fmt: skip
+    train.add_argument("--new-key", action="store_true", help="replace release.pub beside the bundle by this key's")
+    train.set_defaults(run=_train)
+    evaluate = commands.add_parser("evaluate", help="held-out figures: each site in turn is never trained on")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    evaluate.set_defaults(run=_evaluate)
+    show = commands.add_parser("show", help="verify a bundle and print its manifest")
+    show.add_argument("bundle", type=Path, nargs="?", help="default: the packaged one")
+    show.set_defaults(run=_show)
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    from models.dataset import read_flights
+    from models.export import public_raw, release_key
+    from models.train import describe, train
+
+    key = release_key(args.key_folder)
+    public, trusted = public_raw(key), args.out.parent / "release.pub"
+    if not _settle_key(trusted, public, args.new_key):
+        print(
+            f"{trusted} trusts another key than {args.key_folder}/release.key: --new-key replaces it", file=sys.stderr
+        )
+        return 1
+    print(f"reading {args.data} ...", file=sys.stderr)
+    flights = read_flights(args.data)
+    print(f"training on {sum(not f.fault for f in flights)} nominal of {len(flights)} flights ...", file=sys.stderr)
+    bundle, manifest = train(flights, key, datetime.datetime.now(datetime.UTC))
+    args.out.write_bytes(bundle)
+    print(json.dumps(describe(manifest) | {"bundle_bytes": len(bundle)}, indent=2))
+    return 0
+
+
+def _settle_key(trusted: Path, public: bytes, replace: bool) -> bool:
+    """Whether `trusted` names the key; written where there is none or it is to be replaced."""
+    from shared.scoring import read_keys
+
+    trusted.parent.mkdir(parents=True, exist_ok=True)
+    if replace or not trusted.exists():
+        trusted.write_text(f"# Ed25519 public keys that sign model bundles\n{public.hex()}\n", encoding="ascii")
+    return public in read_keys(trusted)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from models.dataset import read_flights
+    from models.evaluate import cross_validate
+    from models.train import RULE
+
+    print(json.dumps(cross_validate(read_flights(args.data), RULE).summary(), indent=2))
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from models.train import describe
+    from shared.scoring import EDGE_BUNDLE, load_bundle, read_keys
+
+    try:
+        bundle = load_bundle(args.bundle or EDGE_BUNDLE, read_keys())
+    except Refused as e:
+        print(f"refused: {e}", file=sys.stderr)
+        return 1
+    print(json.dumps(describe(bundle.manifest) | {"digest": bundle.digest.hex()}, indent=2))
+    return 0
