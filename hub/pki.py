@@ -92,10 +92,10 @@ class DeviceAuthority:
         certificate = self._sign(subject, key, ExtendedKeyUsageOID.CLIENT_AUTH, ())
         return SignedDevice(_pem(certificate), f"{certificate.serial_number:x}")
 
-    def server(self, names: Iterable[str] = SERVER_NAMES) -> Credentials:
+    def server(self, names: Iterable[str] = SERVER_NAMES, file_name: str = "server") -> Credentials:
         """Server credentials for these host names and addresses; made again when the names change."""
         wanted = tuple(dict.fromkeys(names))
-        return self._credentials("server", [(NameOID.COMMON_NAME, wanted[0])], ExtendedKeyUsageOID.SERVER_AUTH, wanted)
+        return self._credentials(file_name, [(NameOID.COMMON_NAME, wanted[0])], ExtendedKeyUsageOID.SERVER_AUTH, wanted)
 
     def hub_client(self) -> Credentials:
         """The hub's own client credentials, with which it reads what all aircraft send."""

@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -26,7 +27,7 @@ from hub.embedded.devices import Device, DeviceList
 from hub.embedded.mosquitto_conf import MosquittoPlace, mosquitto_acl, mosquitto_conf
 from hub.embedded.nats_conf import NatsPlace, nats_conf
 from hub.embedded.process import Lifeline, is_running, spawn, tail, wait_gone
-from hub.pki import Credentials, DeviceAuthority
+from hub.pki import SERVER_NAMES, Credentials, DeviceAuthority
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 120.0
@@ -41,12 +42,13 @@ class Broker(ABC):
     ready: ClassVar[str]  # what the server's log says when it is up,
     reloaded: ClassVar[str]  # and after a reload
 
-    def __init__(self, folder: Path, authority: DeviceAuthority) -> None:
+    def __init__(self, folder: Path, authority: DeviceAuthority, names: Sequence[str] = SERVER_NAMES) -> None:
+        """names: what the server's certificate names (host names, addresses)."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.authority = authority
         self.hub_credentials: Credentials = authority.hub_client()
-        self._server_credentials = authority.server()
+        self._server_credentials = authority.server(names)
         self._devices = DeviceList(folder / "devices.txt")
         self._ports = self._load_ports()
         self._child: subprocess.Popen[bytes] | None = None

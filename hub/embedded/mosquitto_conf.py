@@ -58,6 +58,17 @@ log_type information
 """
 
 
+def mosquitto_patterns() -> str:
+    """The ACL file by patterns, for a broker that enrolments do not change: %u is the certificate's common name.
+
+    The organisation is left open here; the hub refuses a batch whose topic disagrees with the key that signed it.
+    """
+    root = f"{topics.ROOT}/+/%u"
+    hub = [f"user {HUB_NAME}", f"topic readwrite {topics.ROOT}/#"]
+    device = [f"pattern write {root}/up/#", f"pattern write {root}/state", f"pattern read {root}/down/#"]
+    return "\n".join(["# Written by DBX: dbx hub broker-files.", *hub, "", *device]) + "\n"
+
+
 def mosquitto_acl(devices: Iterable[Device]) -> str:
     """The ACL file: the hub reads and writes below our root; a device sends upward, says its state, hears its own."""
     lines = ["# Written by DBX; changes are overwritten.", f"user {HUB_NAME}", f"topic readwrite {topics.ROOT}/#"]

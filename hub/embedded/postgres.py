@@ -58,7 +58,6 @@ class EmbeddedPostgres:
         self.binaries = binaries
         self.account = account
         self.socket_dir = _socket_dir(home)
-        self.password = (home / "password").read_text()
         self.pid = _pid(home / "cluster")
         self.owned = child is not None
         self._child = child
@@ -66,9 +65,7 @@ class EmbeddedPostgres:
 
     def url(self, database: str = "postgres", role: str = SUPERUSER, password: str | None = None) -> str:
         """A libpq URL for a role. The superuser's password is filled in; other roles bring theirs."""
-        secret = self.password if role == SUPERUSER and password is None else password
-        who = quote(role) + (f":{quote(secret, safe='')}" if secret is not None else "")
-        return f"postgresql://{who}@/{quote(database)}?{urlencode({'host': self.socket_dir, 'port': PORT})}"
+        return url(self.home, database, role, password)
 
     def stop(self, timeout_s: float = 60.0) -> None:
         """Fast shutdown (sessions ended, checkpoint written) of a server that we started. Harmless when repeated."""
@@ -130,6 +127,14 @@ def start(
             if "still in use" not in said or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL in {home} does not start:\n{said}")
             time.sleep(0.3)
+
+
+def url(data_dir: Path, database: str = "postgres", role: str = SUPERUSER, password: str | None = None) -> str:
+    """The same as `EmbeddedPostgres.url`, for a process that did not start the server."""
+    home = data_dir.resolve()
+    secret = (home / "password").read_text() if role == SUPERUSER and password is None else password
+    who = quote(role) + (f":{quote(secret, safe='')}" if secret is not None else "")
+    return f"postgresql://{who}@/{quote(database)}?{urlencode({'host': _socket_dir(home), 'port': PORT})}"
 
 
 def remove(data_dir: Path) -> None:
