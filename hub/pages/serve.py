@@ -163,7 +163,9 @@ async def _icon(request: Request) -> Response:
 
 def _page_route(page: Page) -> Route:
     async def show(request: Request) -> Response:
-        if not page.is_public and SESSION_COOKIE not in request.cookies:
+        # A strict cookie is not sent when a link elsewhere leads here; the page's own requests, being same-site, send it.
+        is_from_elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
+        if not page.is_public and not is_from_elsewhere and SESSION_COOKIE not in request.cookies:
             target = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""), safe="/")
             return RedirectResponse(f"/login?next={target}", 303, SAFETY | {"cache-control": "no-store"})
         return send(request, render(page), "no-cache")

@@ -21,7 +21,8 @@ function gapText(gap) {
   const what = gap.frames === null || gap.frames === undefined ? "An unknown number of frames" : count(gap.frames, "frame");
   const where = length(gap) ? ` (${rangeText(gap)})` : "";
   const when = gap.from_utc_us ? `, recorded ${dateTime(gap.from_utc_us)}` : "";
-  return `${what}${where} ${REASONS[gap.reason] ?? `lost: ${gap.reason}`}${when}.${gap.detail ? ` ${gap.detail[0].toUpperCase()}${gap.detail.slice(1)}.` : ""} The aircraft signed this gap.`;
+  const were = gap.frames === 1 ? "was" : "were";
+  return `${what}${where} ${were} ${REASONS[gap.reason] ?? `lost: ${gap.reason}`}${when}.${gap.detail ? ` ${gap.detail[0].toUpperCase()}${gap.detail.slice(1)}.` : ""} The aircraft signed this gap.`;
 }
 
 /** The losses that are known, each {text, tone}. */
@@ -51,13 +52,13 @@ function stages(c, isLive) {
   const missing = total(c.missing ?? []);
   const known = c.generated_frames !== null && c.generated_frames !== undefined;
   const wait = isLive ? "counting" : "not known";
-  const sealed = c.sealed_batches;
+  const sealed = c.sealed_batches ?? (c.committed_batches ?? 0) + missing + gapBatches; // while open: as far as the hub knows
   const open = isLive ? "open" : "warn";
   const lost = gapBatches || gapFrames ? { tone: "warn", text: gapBatches ? `−${count(gapBatches, "batch", "batches")}` : `−${count(gapFrames, "frame")}` } : null;
   return [
     stage("Generated", known ? number(c.generated_frames + wire) : NONE, known ? "frames by the autopilot" : `frames: ${wait}`, known ? (wire ? "warn" : "ok") : open),
     stage("Stored", known ? number(c.generated_frames) : NONE, known ? "frames on the aircraft" : `frames: ${wait}`, known ? (gapFrames ? "warn" : "ok") : open, wire ? { tone: "warn", text: `−${number(wire)}` } : null),
-    stage("Sent", sealed === null || sealed === undefined ? NONE : number(sealed - gapBatches), "signed batches", isLive ? "open" : gapBatches || gapFrames ? "warn" : "ok", lost),
+    stage("Sent", number(sealed - gapBatches), "signed batches", isLive ? "open" : gapBatches || gapFrames ? "warn" : "ok", lost),
     stage("Committed", number(c.committed_frames), `frames in ${count(c.committed_batches ?? 0, "batch", "batches")}`, isLive ? "open" : missing ? "crit" : "ok", missing ? { tone: "crit", text: `−${count(missing, "batch", "batches")}` } : null),
   ];
 }

@@ -6,7 +6,7 @@ import { Board } from "./board.js";
 import { listenKeys, listenTimeMode, listenWheel, readAddress, writeAddress } from "./board_keys.js";
 import { channelPicker, loadChannels } from "./channel_picker.js";
 import { showCompleteness } from "./completeness.js";
-import { byId, onTheme, setText } from "./dom.js";
+import { byId, h, onTheme, setText } from "./dom.js";
 import { EventList } from "./events.js";
 import { FindingList } from "./findings.js";
 import { showDownloads, showHead } from "./flight_head.js";
@@ -142,7 +142,8 @@ async function start() {
     document.body.classList.add("has-failed");
     const isUnknown = error.status === 404;
     const shown = isUnknown ? { title: "No such flight", detail: "It does not exist, or it belongs to another organisation. The list of flights shows all that this key may see." } : error;
-    byId("trouble").replaceChildren(errorState(shown, isUnknown ? null : () => location.reload()));
+    const back = h("p", { class: "centre" }, h("a", { class: "button", href: "/" }, "All flights"));
+    byId("trouble").replaceChildren(errorState(shown, isUnknown ? null : () => location.reload()), back);
     if (!error.status && error.name !== "ApiError") throw error;
   }
 }

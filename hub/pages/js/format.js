@@ -7,6 +7,7 @@ const absent = (v) => v === null || v === undefined || Number.isNaN(v);
 /** A number with at most `digits` decimals, grouped by the reader's locale. */
 export function number(value, digits = 0) {
   if (absent(value)) return NONE;
+  if (Math.abs(value) < 0.5 / 10 ** digits) value = 0; // no "-0"
   return value.toLocaleString(undefined, { maximumFractionDigits: digits, minimumFractionDigits: digits });
 }
 

@@ -5,7 +5,7 @@ import { colour } from "./dom.js";
 import { distance } from "./format.js";
 
 const METRES_PER_DEG = 111319.49;
-const MARGIN = 36; // px kept free round what is fitted
+const MARGIN = 40; // px kept free round what is fitted
 const font = (px) => `${px}px ${getComputedStyle(document.body).fontFamily}`;
 
 /** 1, 2 or 5 times a power of ten, the largest not above `most`. */
@@ -14,10 +14,10 @@ export function roundStep(most) {
   return power * (most >= 5 * power ? 5 : most >= 2 * power ? 2 : 1);
 }
 
-/** layers: [{draw(ctx, map)}]. onHover({x, y} in px | null). Pan by drag and arrows, zoom by wheel, pinch, + and −. */
+/** layers: [{draw(ctx, map)}]. head: px at the top that stay free for what floats there. onHover({x, y} in px | null). Pan by drag and arrows, zoom by wheel, pinch, + and −. */
 export class MapView {
-  constructor(canvas, { layers, onHover = () => {}, onClick = () => {} }) {
-    Object.assign(this, { canvas, layers, onHover, onClick });
+  constructor(canvas, { layers, head = 0, onHover = () => {}, onClick = () => {} }) {
+    Object.assign(this, { canvas, layers, head, onHover, onClick });
     this.origin = null; // {lat, lon}: where the plane touches
     this.centre = { x: 0, y: 0 }; // m east, m north
     this.scale = 1; // px per m
@@ -50,8 +50,8 @@ export class MapView {
     if (!this.width) return;
     const wide = Math.max(bounds.x1 - bounds.x0, least);
     const high = Math.max(bounds.y1 - bounds.y0, least);
-    this.centre = { x: (bounds.x0 + bounds.x1) / 2, y: (bounds.y0 + bounds.y1) / 2 };
-    this.scale = Math.min((this.width - 2 * MARGIN) / wide, (this.height - 2 * MARGIN) / high);
+    this.scale = Math.min((this.width - 2 * MARGIN) / wide, (this.height - 2 * MARGIN - this.head) / high);
+    this.centre = { x: (bounds.x0 + bounds.x1) / 2, y: (bounds.y0 + bounds.y1) / 2 + this.head / 2 / this.scale };
     this.draw();
   }
 

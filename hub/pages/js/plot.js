@@ -7,10 +7,18 @@ import { paintBackdrop, paintMarks } from "./plot_paint.js";
 import { shownUnit } from "./plot_groups.js";
 import { columnsOf, nearest } from "./telemetry.js";
 
-export const AXIS_LEFT = 54;
-export const AXIS_RIGHT = 46;
 const PALETTE = 8;
+const NARROW_PX = 520;
+const ANGLE_STEPS = [0.1, 0.5, 1, 2, 5, 10, 15, 30, 45, 90, 180];
 const font = () => `11px ${getComputedStyle(document.body).fontFamily}`;
+
+/** Room for the axes left and right, the same for all plots and the timeline so that moments stand below one another. */
+export const axisRoom = (width) => (width < NARROW_PX ? { left: 42, right: 30 } : { left: 54, right: 46 });
+
+/** An angle that turns over at ±180° is no jump: the line breaks there, and a bucket that holds the turn has no mean. */
+function broken(mean, min, max) {
+  return mean.map((v, i) => (v === null || max[i] - min[i] > 180 || (i && mean[i - 1] !== null && Math.abs(v - mean[i - 1]) > 180) ? null : v));
+}
 
 /** Scale a column to shown units, or hand it back as it is. */
 const scaled = (values, factor) => (factor === 1 ? values : values.map((v) => (v === null ? null : v * factor)));
@@ -19,6 +27,7 @@ const scaled = (values, factor) => (factor === 1 ? values : values.map((v) => (v
 function rangeOf(group) {
   return (_u, low, high) => {
     if (low === null || high === null) return [0, 1];
+    if (group.isAngle && high - low > 200) return [-190, 190];
     let [from, to] = [low, high];
     if (group.floor !== undefined) from = Math.min(from, group.floor);
     const least = group.least || Math.max(Math.abs(to) * 0.02, 1e-3);
@@ -85,8 +94,10 @@ export class Plot {
     const parts = this.shown.flatMap(({ column }) => {
       const factor = shownUnit(column.unit)[1];
       const mean = scaled(column.mean, factor);
-      if (column.min === column.mean) return [mean, mean, mean];
-      return [mean, scaled(column.min, factor), scaled(column.max, factor)];
+      const isRaw = column.min === column.mean;
+      const [low, high] = isRaw ? [mean, mean] : [scaled(column.min, factor), scaled(column.max, factor)];
+      if (this.group.isAngle) return Array(3).fill(broken(mean, low, high));
+      return [mean, low, high];
     });
     this.means = parts.filter((_, i) => i % 3 === 0);
     return [this.table.time, ...parts];
@@ -104,27 +115,28 @@ export class Plot {
   axes() {
     const grid = { stroke: colour("--grid"), width: 1 };
     const plain = { stroke: colour("--muted"), font: font(), ticks: { show: false }, gap: 6, space: 26 };
+    const { left, right } = axisRoom(this.host.clientWidth);
     const second = this.shown.find((s) => s.line.second)?.line.second;
     const axes = [
-      { side: 2, size: 0, gap: 0, ticks: { show: false }, grid, values: (_u, splits) => splits.map(() => ""), splits: (u) => this.board.axis.splits(u.scales.x.min, u.scales.x.max, u.width / 120) },
-      { ...plain, scale: "y", side: 3, size: AXIS_LEFT, grid },
+      { side: 2, size: 0, gap: 0, ticks: { show: false }, grid, values: (_u, splits) => splits.map(() => ""), splits: (u) => this.board.axis.splits(u.scales.x.min, u.scales.x.max, (u.width - 100) / 100) },
+      { ...plain, scale: "y", side: 3, size: left, grid, ...(this.group.isAngle && { incrs: ANGLE_STEPS }) },
     ];
-    if (second) axes.push({ ...plain, scale: second, side: 1, size: AXIS_RIGHT, grid: { show: false } });
-    return { axes, second };
+    if (second) axes.push({ ...plain, scale: second, side: 1, size: right, grid: { show: false } });
+    return { axes, second, right };
   }
 
   build(shape) {
     this.destroy();
     this.host.replaceChildren();
     this.shape = shape;
-    const { axes, second } = this.axes();
+    const { axes, second, right } = this.axes();
     const { view } = this.board;
     const scales = { x: { time: false, range: () => [view.window.from, view.window.to] }, y: { range: rangeOf(this.group) } };
     if (second) scales[second] = { range: rangeOf({ floor: 0, least: 1 }) };
     const bands = this.shown.map((s, i) => ({ series: [3 * i + 3, 3 * i + 2], fill: `color-mix(in srgb, ${colour(`--s${i % PALETTE}`)} 22%, transparent)` }));
     const options = {
       width: this.host.clientWidth, height: this.host.clientHeight, pxAlign: 1, legend: { show: false }, scales, axes, bands,
-      padding: [4, second ? 0 : AXIS_RIGHT, 2, 0],
+      padding: [7, second ? 0 : right, 7, 0],
       series: [{}, ...this.series()],
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => view.showAll() } },
       hooks: {
@@ -190,6 +202,7 @@ export class Plot {
   }
 
   resize() {
+    if (this.plot && axisRoom(this.plot.width).left !== axisRoom(this.host.clientWidth).left) this.build(this.shape);
     this.plot?.setSize({ width: this.host.clientWidth, height: this.host.clientHeight });
   }
 

@@ -58,7 +58,7 @@ export function paintBackdrop(u, backdrop) {
   for (const s of [...backdrop.gaps, ...backdrop.findings].filter(isSeen)) {
     const [at, wide] = span(s, 2 * devicePixelRatio);
     ctx.fillStyle = toneOf(s.severity ?? "critical");
-    ctx.globalAlpha = 0.13;
+    ctx.globalAlpha = 0.1;
     ctx.fillRect(at, top, wide, height);
     ctx.globalAlpha = 0.9;
     ctx.fillRect(at, top, wide, 2 * devicePixelRatio);

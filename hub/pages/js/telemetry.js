@@ -4,6 +4,7 @@
 import { get } from "./api.js";
 
 const GRID_HZ = 10;
+const RAW_PAUSE_S = 1; // a longer step between samples is a hole in the record
 
 /**
  * Load channels for [from, to] seconds. Returns a table {time: number[] (s), columns: Map name → {unit, mean, min, max}, isRaw};
@@ -22,23 +23,38 @@ export async function loadTable(flightId, channels, { from, to, points, signal }
   return toTable(data);
 }
 
-/** The API's answer as a table. A bucket's values stand at its middle. */
+/**
+ * The API's answer as a table. A bucket's values stand at its middle. Where moments are missing, a row of nulls breaks
+ * the lines: a plot must not draw across what nobody recorded.
+ */
 export function toTable(data) {
   const half = (data.bucket_us ?? 0) / 2e6;
+  const pauseS = Math.max(RAW_PAUSE_S, (2.5 * (data.bucket_us ?? 0)) / 1e6);
+  const plain = data.time_utc_us.map((us) => us / 1e6 + half);
+  const breaks = plain.flatMap((t, i) => (i && t - plain[i - 1] > pauseS ? [i] : []));
+  const widen = (values, fill) => (breaks.length ? withBreaks(values, breaks, fill) : values);
   const columns = new Map();
   for (const [name, c] of Object.entries(data.channels)) {
-    const mean = c.mean ?? c.values;
-    columns.set(name, { unit: c.unit, mean, min: c.min ?? mean, max: c.max ?? mean });
+    const mean = widen(c.mean ?? c.values, () => null);
+    columns.set(name, { unit: c.unit, mean, min: c.min ? widen(c.min, () => null) : mean, max: c.max ? widen(c.max, () => null) : mean });
   }
-  return { time: data.time_utc_us.map((us) => us / 1e6 + half), columns, isRaw: !data.bucket_us };
+  const time = widen(plain, (i) => (plain[i - 1] + plain[i]) / 2);
+  return { time, columns, isRaw: !data.bucket_us };
+}
+
+/** A copy with fill(i) put in before each index of `breaks`. */
+function withBreaks(values, breaks, fill) {
+  const parts = [0, ...breaks].map((start, k) => [...(k ? [fill(start)] : []), ...values.slice(start, breaks[k])]);
+  return parts.flat();
 }
 
 /** Append `tail` to `table` in place, without repeating moments that it has. Channels new in the tail are filled up. */
 export function appendTable(table, tail) {
   const last = table.time.at(-1) ?? -Infinity;
   const start = tail.time.findIndex((t) => t > last + 0.001);
-  if (start < 0) return 0;
+  if (start < 0) return;
   const before = table.time.length;
+  const added = tail.time.length - start;
   table.time.push(...tail.time.slice(start));
   for (const [name, c] of tail.columns) {
     if (!table.columns.has(name)) {
@@ -48,13 +64,11 @@ export function appendTable(table, tail) {
   }
   for (const [name, c] of table.columns) {
     const more = tail.columns.get(name);
-    const added = tail.time.length - start;
     for (const part of new Set([c.mean, c.min, c.max])) {
       const source = more && (part === c.min ? more.min : part === c.max ? more.max : more.mean);
       part.push(...(source ? source.slice(start) : new Array(added).fill(null)));
     }
   }
-  return tail.time.length - start;
 }
 
 /** Columns of a channel: itself, or its elements "name[0]", "name[1]" … that carry any value. */

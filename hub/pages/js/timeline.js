@@ -1,6 +1,6 @@
 // The strip above the plots: the whole flight with the window on it, and below it the axis and modes of the window.
 
-import { AXIS_LEFT, AXIS_RIGHT } from "./plot.js";
+import { axisRoom } from "./plot.js";
 import { colour, h, setText } from "./dom.js";
 import { hatching } from "./plot_paint.js";
 
@@ -32,7 +32,8 @@ export class Timeline {
   }
 
   get inner() {
-    return { left: AXIS_LEFT, right: this.width - AXIS_RIGHT, wide: Math.max(10, this.width - AXIS_LEFT - AXIS_RIGHT) };
+    const room = axisRoom(this.width);
+    return { left: room.left, right: this.width - room.right, wide: Math.max(10, this.width - room.left - room.right) };
   }
 
   #x(time, span) {
@@ -116,7 +117,7 @@ export class Timeline {
 
   #axis(ctx) {
     const { from, to } = this.view.window;
-    const splits = this.axis.splits(from, to, this.inner.wide / 120);
+    const splits = this.axis.splits(from, to, this.inner.wide / 100);
     const step = splits.length > 1 ? splits[1] - splits[0] : 1;
     ctx.font = font(11);
     ctx.textBaseline = "middle";

@@ -4,6 +4,7 @@ import { colour } from "./dom.js";
 import { nearest } from "./telemetry.js";
 
 const NEAR_PX = 22;
+const NO_FIX_DEG = 0.01;
 
 /** Mix of three theme colours along 0..1, in steps so that a track needs few strokes. */
 function altitudeColour(share) {
@@ -29,7 +30,8 @@ export class Track {
     const [lat, lon, alt, heading] = ["lat_deg", "lon_deg", "alt_rel_m", "heading_deg"].map(column);
     const p = { time: [], x: [], y: [], alt: [], heading: [] };
     table.time.forEach((time, i) => {
-      if (lat[i] == null || lon[i] == null || (lat[i] === 0 && lon[i] === 0)) return;
+      if (lat[i] == null || lon[i] == null) return;
+      if (Math.abs(lat[i]) < NO_FIX_DEG && Math.abs(lon[i]) < NO_FIX_DEG) return; // an estimator without a fix says 0, 0
       if (!map.origin) map.setOrigin(lat[i], lon[i]);
       const at = map.project(lat[i], lon[i]);
       p.time.push(time);

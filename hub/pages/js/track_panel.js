@@ -13,7 +13,7 @@ export class TrackPanel {
   constructor({ flightId, view }) {
     Object.assign(this, { flightId, view, modes: [] });
     this.track = new Track(view);
-    this.map = new MapView(byId("map"), { layers: [this.track], onHover: (p) => this.#hover(p), onClick: (p) => this.#click(p) });
+    this.map = new MapView(byId("map"), { layers: [this.track], head: 30, onHover: (p) => this.#hover(p), onClick: (p) => this.#click(p) });
     for (const type of ["window", "cursor"]) view.addEventListener(type, () => this.map.draw());
     this.#buttons();
   }
