@@ -397,7 +397,7 @@ def _limits(found: _Found, hub_trusted: bool, device_trusted: bool) -> Iterator[
         if gap.first_seq is None:
             count = "an unknown number of" if gap.frames is None else str(gap.frames)
             yield f"what {count} frames held that the aircraft lost before they were sealed ({gap.reason})"
-    if found.close is not None and sum(found.close.wire_lost.values()):
+    if found.close is not None and any(found.close.wire_lost.values()):
         lost = sum(found.close.wire_lost.values())
         yield f"what {lost} frames held that were lost between autopilot and recorder (by their sequence numbers)"
     for key in found.header.device_keys if found.header else ():

@@ -87,19 +87,20 @@ def state_of(request: Request) -> ApiState:
 
 async def authenticate(request: Request) -> KeyOwner:
     """The owner of the request. Problem 401, 403 (a foreign page used the cookie), 429."""
-    state, auth = state_of(request), request.app.state.auth
+    state = state_of(request)
+    auth: Authenticator = request.app.state.auth
     authorization = request.headers.get("authorization", "")
     cookie = request.cookies.get(SESSION_COOKIE)
     if authorization:
         scheme, _, key = authorization.partition(" ")
         owner = await auth.by_key(key.strip()) if scheme.lower() == "bearer" else None
     elif cookie:
-        _refuse_foreign_pages(request)
+        refuse_foreign_pages(request)
         owner = await auth.by_session(cookie)
     else:
         raise Problem(401, "unauthorized", "Send `Authorization: Bearer <API key>`.", {"www-authenticate": "Bearer"})
     if owner is None:
-        _count_stranger(request)
+        count_stranger(request)
         raise Problem(
             401, "unauthorized", "The key or session is unknown, expired or revoked.", {"www-authenticate": "Bearer"}
         )
@@ -110,13 +111,14 @@ async def authenticate(request: Request) -> KeyOwner:
     return owner
 
 
-def _count_stranger(request: Request) -> None:
+def count_stranger(request: Request) -> None:
+    """Somebody showed a key that opens nothing. Problem 429 when that happens too often."""
     allowance = state_of(request).strangers.take(address(request))
     if not allowance.is_allowed:
         raise Problem(429, "too_many_requests", "Too many wrong keys from this address.", allowance.headers())
 
 
-def _refuse_foreign_pages(request: Request) -> None:
+def refuse_foreign_pages(request: Request) -> None:
     """Changes by cookie only from our own pages (besides SameSite=Strict)."""
     if request.method in _SAFE:
         return

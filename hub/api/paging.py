@@ -28,7 +28,8 @@ def open_cursor(tokens: Tokens, purpose: str, cursor: str | None, count: int) ->
 
 
 def page(
-    tokens: Tokens, purpose: str, rows: Sequence[Any], limit: int, view: Callable[[Any], Any], position: Callable[[Any], list[Any]]
+    tokens: Tokens, purpose: str, rows: Sequence[Any], limit: int, view: Callable[[Any], Any],
+    position: Callable[[Any], list[Any]],
 ) -> dict[str, Any]:  # fmt: skip
     """One page of `rows`, of which one more than `limit` was asked for. position: what the next page starts after."""
     more = len(rows) > limit

@@ -4,9 +4,9 @@ Each read is a transaction of its own, sent as one packet of five statements and
 
     ROLLBACK   BEGIN READ ONLY   SET LOCAL app.current_org_id = '<org>'   <query>   COMMIT
 
-The ROLLBACK in front makes it impossible to inherit a transaction that the read before left failed. Results come back in
-the order of sending, so that none can be given another's rows. When a connection breaks, what was under way on it fails
-with `DatabaseGone`, and a read is tried once more on a fresh one.
+The ROLLBACK in front makes it impossible to inherit a transaction that the read before left failed. Results come back
+in the order of sending, so that none can be given another's rows. When a connection breaks, what was under way on it
+fails with `DatabaseGone`, and a read is tried once more on a fresh one.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hub.store import aircraft, directives, enrollment, flights, keys, organisations
+from hub.store import aircraft, committed, directives, enrollment, flights, keys, organisations, telemetry
 from hub.store.query import Query
 
 HOT: tuple[Query[Any], ...] = (
@@ -13,6 +13,7 @@ HOT: tuple[Query[Any], ...] = (
     aircraft.LIST_AIRCRAFT,
     aircraft.GET_AIRCRAFT,
     aircraft.DEVICE_KEYS,
+    aircraft.FIND_DEVICE,
     enrollment.FIND_CODE,
     directives.LIST_DIRECTIVES,
     flights.LIST_FLIGHTS,
@@ -21,4 +22,9 @@ HOT: tuple[Query[Any], ...] = (
     flights.EVENTS,
     flights.FINDINGS,
     flights.ANALYSIS,
+    committed.COMMITTED,
+    committed.GAPS,
+    committed.SPAN_OF_SESSION,
+    committed.GET_STREAM,
+    telemetry.COUNT_ROWS,
 )

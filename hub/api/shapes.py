@@ -1,4 +1,4 @@
-"""The shapes of answers and requests: what the OpenAPI document says of them. Times are `*_utc_us`: us since 1970 UTC."""
+"""The shapes of answers and requests, as the OpenAPI document has them. Times (`*_utc_us`) are us since 1970 UTC."""
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -76,7 +76,9 @@ class Aircraft(BaseModel):
 class NewAircraft(BaseModel):
     """An airframe to be known."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Quad 7", "registration": "D-1234"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "Quad 7", "registration": "D-1234"}]}
+    )
     name: Name
     registration: Name | None = None
     serial_number: Name | None = None
@@ -112,7 +114,7 @@ class EnrollmentCode(BaseModel):
 
 
 class EnrollRequest(BaseModel):
-    """What a device sends. public_key: base64 of the 32 raw bytes of its Ed25519 signing key; csr_pem: for its TLS key."""
+    """What a device sends. public_key: base64 of its raw Ed25519 signing key; csr_pem: for its TLS key."""
 
     code: str = Field(max_length=64)
     public_key: str = Field(max_length=64)
@@ -151,7 +153,9 @@ class Challenge(BaseModel):
 class NewDirective(BaseModel):
     """A wish to an aircraft; `body` depends on `kind` (docs/wire.md)."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "capture", "body": {"seconds": 60}}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"kind": "capture", "body": {"seconds": 60}}]}
+    )
     kind: Literal["recording_policy", "capture", "hold", "model"]
     body: dict[str, Any] = Field(default_factory=dict)
 

@@ -59,7 +59,6 @@ class ApiParts:
     receiving: Receiving | None = None
     requests_per_s: float = 200.0
     burst: int = 400
-    log_requests: bool = True
 
 
 class WritePool:
@@ -117,11 +116,17 @@ class ApiState:
 
     async def write(self, who: "Actor", work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Run `work` in a thread, in one tenant transaction of the actor's organisation."""
-        return await asyncio.to_thread(self._write, who, work)
+        return await asyncio.to_thread(self.write_now, who, work)
 
-    def _write(self, who: "Actor", work: Callable[[psycopg.Connection[Any]], T]) -> T:
+    def write_now(self, who: "Actor", work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """The same, in the calling thread."""
         with self.writes.connection() as conn, tenant(conn, who.org_id, who.name, who.request_id, who.address):
             return work(conn)
+
+    def log_now(self, org_id: UUID, work: Callable[[psycopg.Connection[Any]], None]) -> None:
+        """Run `work` as the hub itself, in the calling thread."""
+        with self.writes.connection() as conn, tenant(conn, org_id, "hub api"):
+            work(conn)
 
     def close(self) -> None:
         """Close every connection."""

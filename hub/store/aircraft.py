@@ -44,6 +44,16 @@ class AircraftRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceOwner:
+    """For which aircraft a device key speaks."""
+
+    org_id: UUID
+    aircraft_id: UUID
+    public_key: bytes
+    revoked_utc_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceKeyRow:
     """A device's signing key, public half; times are us since 1970 UTC."""
 
@@ -87,6 +97,14 @@ DEVICE_KEYS = Query(
     ORDER BY created_at, key_id""",  # noqa: S608
     DeviceKeyRow,
 )
+
+FIND_DEVICE = Query(
+    "find_device",
+    """SELECT org_id, aircraft_id, public_key, (extract(epoch FROM revoked_at) * 1000000)::bigint
+    FROM find_device_keys(ARRAY[$2::bytea]) WHERE $1::uuid IS NOT NULL""",
+    DeviceOwner,
+)
+"""$1: the hub's organisation, $2: the key id."""
 
 _CREATE = Query(
     "create_aircraft",

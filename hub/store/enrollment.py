@@ -31,7 +31,7 @@ _CREATE = Query(
     "create_code",
     f"""INSERT INTO enrollment_codes (org_id, code_digest, aircraft_id, expires_at)
     VALUES ($1, encrypt_api_key($3::text), $2, now() + interval '{CODE_MINUTES} minutes')
-    RETURNING (extract(epoch FROM expires_at) * 1000000)::bigint""",
+    RETURNING (extract(epoch FROM expires_at) * 1000000)::bigint""",  # noqa: S608
     scalar,
 )
 _USE = Query(

@@ -113,13 +113,13 @@ LIST_FLIGHTS = Query(
     AND ($6::text IS NULL OR s.state < $6
         OR (s.state = $6 AND (s.started_utc_us < $7::bigint
             OR (s.started_utc_us = $7::bigint AND s.session_id > $8::uuid))))
-    ORDER BY s.state DESC, s.started_utc_us DESC, s.session_id LIMIT $9::bigint""",  # noqa: S608
+    ORDER BY s.state DESC, s.started_utc_us DESC, s.session_id LIMIT $9::bigint""",
     FlightRow,
 )
-"""Live first, then newest. $2 state, $3 aircraft, $4 from, $5 to (overlap), $6-$8 state, start, id of the row before."""
+"""Live first, then newest. $2 state, $3 aircraft, $4 from, $5 to, $6-$8 state, start and id of the row before."""
 
 GET_FLIGHT = Query(
-    "get_flight", f"SELECT {_FLIGHT} {_FROM} WHERE s.org_id = $1 AND s.session_id = $2::uuid", FlightRow  # noqa: S608
+    "get_flight", f"SELECT {_FLIGHT} {_FROM} WHERE s.org_id = $1 AND s.session_id = $2::uuid", FlightRow
 )  # fmt: skip
 
 GET_DETAIL = Query(

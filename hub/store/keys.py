@@ -50,18 +50,22 @@ KEY_ROLE = Query(
 )
 """A session's key, if it still counts."""
 
-LIST_KEYS = Query("list_keys", f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 ORDER BY created_at, key_id", ApiKey)
+LIST_KEYS = Query(
+    "list_keys",
+    f"SELECT {_COLUMNS} FROM api_keys WHERE org_id = $1 ORDER BY created_at, key_id",  # noqa: S608
+    ApiKey,
+)
 
 _CREATE = Query(
     "create_key",
     f"""INSERT INTO api_keys (org_id, key_id, name, role, key_digest, expires_at)
-    VALUES ($1, $2, $3, $4, encrypt_api_key($5::text), to_timestamp($6::float8 / 1e6)) RETURNING {_COLUMNS}""",
+    VALUES ($1, $2, $3, $4, encrypt_api_key($5::text), to_timestamp($6::float8 / 1e6)) RETURNING {_COLUMNS}""",  # noqa: S608
     ApiKey,
 )
 _REVOKE = Query(
     "revoke_key",
     f"""UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE org_id = $1 AND key_id = $2
-    RETURNING {_COLUMNS}""",
+    RETURNING {_COLUMNS}""",  # noqa: S608
     ApiKey,
 )
 

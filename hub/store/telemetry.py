@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hub.store.query import Query
+from hub.store.query import Query, scalar
 from shared.channels import BY_NAME, GRID_HZ, Channel
 
 STEP_US = 1_000_000 // GRID_HZ
@@ -21,6 +21,15 @@ class Chunk(NamedTuple):
     t0_utc_us: int
     n: int
     arrays: tuple[NDArray[Any] | None, ...]
+
+
+COUNT_ROWS = Query(
+    "count_rows",
+    f"""SELECT coalesce(sum(n), 0)::bigint FROM telemetry_chunks WHERE org_id = $1 AND session_id = $2::uuid
+    AND t0_utc_us BETWEEN $3::bigint - {MARGIN_US} AND $4::bigint AND t1_utc_us >= $3::bigint""",  # noqa: S608
+    scalar,
+)
+"""Rows of the chunks of flight $2 that touch [$3, $4] us UTC."""
 
 
 def chunks_query(channels: Sequence[Channel]) -> Query[Chunk]:

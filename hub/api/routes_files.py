@@ -1,0 +1,129 @@
+"""A flight or a stream as a file: the exact frames as `.tlog`, the evidence as `.dbxe`. Streamed page by page; every
+page is a short transaction of its own, so that a slow reader holds nothing in the database."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from hub.api.auth import Owner, State, actor
+from hub.api.problems import not_found
+from hub.api.routes_flights import find_flight, span_of
+from hub.api.state import Actor, ApiState
+from hub.export.evidence import DeviceKey, Header, write_evidence
+from hub.export.files import EVIDENCE_MEDIA_TYPE, TLOG_TYPE, FetchPage, find_close, pages, tlog_parts
+from hub.store import aircraft, committed
+from hub.store.committed import EnvelopeRow, GapRow
+from hub.store.flights import FlightDetail, FlightRow
+from hub.store.keys import KeyOwner
+from shared.clock import ClockSource
+from shared.ids import key_id
+
+Responses = dict[int | str, dict[str, Any]]
+router = APIRouter(tags=["files"])
+_TLOG: Responses = {200: {"content": {TLOG_TYPE: {}}, "description": "MAVLink telemetry log"}}
+_EVIDENCE: Responses = {
+    200: {"content": {EVIDENCE_MEDIA_TYPE: {}}, "description": "Evidence file; check it with `dbx verify`"}
+}
+_ALL = (1 << 63) - 1
+_CLOSE_WITHIN = 2000
+"""The closing record is looked for in so many batches after the flight's last."""
+
+
+@router.get("/flights/{flight_id}/flight.tlog", responses=_TLOG, response_class=StreamingResponse)
+async def get_tlog(request: Request, owner: Owner, state: State, flight_id: UUID) -> StreamingResponse:
+    """Every frame of the flight, bit for bit, pre-roll included, with its time in UTC."""
+    flight, detail = await find_flight(state, owner.org_id, flight_id)
+    first, last = await span_of(state, owner.org_id, flight, detail)
+    who = actor(request, owner)
+    clocks = await _clocks(state, who, detail.stream_id)
+    offset = detail.clock_offset_us if flight.clock_source != ClockSource.unknown else None
+    parts = tlog_parts(_fetch(state, who, detail.stream_id), first, last, clocks, offset)
+    return _file(parts, f"flight-{flight_id}.tlog", TLOG_TYPE)
+
+
+@router.get("/streams/{stream_id}/stream.tlog", responses=_TLOG, response_class=StreamingResponse)
+async def get_stream_tlog(request: Request, owner: Owner, state: State, stream_id: UUID) -> StreamingResponse:
+    """Everything that a recorder sent, also outside flights."""
+    if not await state.reader.fetch(owner.org_id, committed.GET_STREAM, stream_id):
+        raise not_found("stream")
+    who = actor(request, owner)
+    clocks = await _clocks(state, who, stream_id)
+    return _file(tlog_parts(_fetch(state, who, stream_id), 1, _ALL, clocks), f"stream-{stream_id}.tlog", TLOG_TYPE)
+
+
+@router.get("/flights/{flight_id}/evidence", responses=_EVIDENCE, response_class=StreamingResponse)
+async def get_evidence(request: Request, owner: Owner, state: State, flight_id: UUID) -> StreamingResponse:
+    """The flight as the aircraft signed it, with receipts and the hub's seal, in one file for `dbx verify`."""
+    flight, detail = await find_flight(state, owner.org_id, flight_id)
+    first, last = await span_of(state, owner.org_id, flight, detail)
+    who = actor(request, owner)
+    gaps, keys = await asyncio.gather(
+        state.reader.fetch(owner.org_id, committed.GAPS, flight.id, detail.stream_id, first, last),
+        state.reader.fetch(owner.org_id, aircraft.DEVICE_KEYS, flight.aircraft_id),
+    )
+    rows = await asyncio.to_thread(
+        _evidence_rows, _fetch(state, who, detail.stream_id), flight, detail, gaps, first, last
+    )
+    header = _header(state, owner, flight, detail, keys)
+    digests = {r.seq: r.digest for r in rows}
+    newest = max((r.received_utc_us for r in rows), default=0)
+    envelopes = [r.envelope for r in rows]
+    parts = write_evidence(header, envelopes, digests, newest, state.parts.hub_key, state.hub_key_id)
+    return _file(parts, f"flight-{flight_id}.dbxe", EVIDENCE_MEDIA_TYPE)
+
+
+def _evidence_rows(
+    fetch: FetchPage, flight: FlightRow, detail: FlightDetail, gaps: list[GapRow], first: int, last: int
+) -> list[EnvelopeRow]:
+    """The flight's batches, and those that carry its gap records and its closing record, in order of sequence."""
+    rows = {r.seq: r for part in pages(fetch, first, last) for r in part}
+    carriers = {g.record_seq for g in gaps if g.record_stream_id == detail.stream_id} - rows.keys()
+    for seq in carriers:
+        rows |= {r.seq: r for r in fetch(seq, seq)}
+    if detail.manifest_frames is not None:
+        close = find_close(fetch, flight.id, last + 1, last + _CLOSE_WITHIN)
+        rows |= {close.seq: close} if close else {}
+    return [rows[s] for s in sorted(rows)]
+
+
+def _header(
+    state: ApiState, owner: KeyOwner, flight: FlightRow, detail: FlightDetail, keys: list[aircraft.DeviceKeyRow]
+) -> Header:
+    return Header(
+        flight=flight.id,
+        stream=detail.stream_id,
+        boot=detail.boot_id,
+        org_id=owner.org_id,
+        org_name=owner.org_name,
+        aircraft_id=flight.aircraft_id,
+        aircraft_name=flight.aircraft_name,
+        made_utc_us=time.time_ns() // 1000,
+        device_keys=tuple(DeviceKey(k.key_id, k.public_key, k.created_utc_us, k.revoked_utc_us) for k in keys),
+        hub_keys=tuple({key_id(k): k for k in (state.hub_key_raw, *state.parts.hub_keys)}.values()),
+    )
+
+
+async def _clocks(state: ApiState, who: Actor, stream_id: UUID) -> dict[UUID, int]:
+    return await state.write(who, lambda conn: committed.boot_clocks(conn, who.org_id, stream_id))
+
+
+def _fetch(state: ApiState, who: Actor, stream_id: UUID) -> FetchPage:
+    """Pages of a stream's envelopes, each read in a transaction of its own."""
+    return lambda first, last: state.write_now(
+        who, lambda conn: committed.envelopes(conn, who.org_id, stream_id, first, last)
+    )
+
+
+def _file(parts: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "cache-control": "private, no-cache",
+        "vary": "authorization, cookie",
+    }
+    return StreamingResponse(parts, 200, headers, media_type)

@@ -1,0 +1,130 @@
+"""Telemetry and tracks of a flight, in the formats that people use."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api import shapes
+from hub.api.auth import Owner, State
+from hub.api.paging import answer
+from hub.api.problems import invalid
+from hub.api.routes_flights import UtcUs, check_range, find_flight
+from hub.api.state import ApiState
+from hub.export.series import Series, buckets
+from hub.export.tables import TABLE_TYPES, bucket_json, bucket_table, raw_json, raw_table, to_bytes
+from hub.export.track import CHANNELS as TRACK_CHANNELS
+from hub.export.track import TRACK_TYPES, to_geojson, to_gpx, to_kml, track_of
+from hub.store.flights import FlightRow
+from hub.store.telemetry import COUNT_ROWS, assemble, chunks_query
+from shared.channels import BY_NAME, CHANNELS, Channel
+from shared.clock import ClockSource
+
+router = APIRouter(tags=["telemetry"])
+MAX_VALUES = 20_000_000
+"""Values that one request may read."""
+MAX_RAW_JSON_VALUES = 2_000_000
+"""Values that one answer in JSON or CSV may hold."""
+MAX_POINTS = 20_000
+PAD_US = 120_000_000
+"""Rows may lie a little outside the flight proper: what came before arming, what came after."""
+_FILE: dict[str, Any] = {"content": {t: {} for t in TABLE_TYPES.values()}, "model": shapes.Telemetry}
+_TRACK: dict[int | str, dict[str, Any]] = {
+    200: {"content": {t: {} for t in TRACK_TYPES.values()}, "description": "The track"}
+}
+
+
+@router.get("/channels", response_model=list[shapes.ChannelShape])
+async def list_channels(request: Request, owner: Owner) -> Response:
+    """The canonical quantities, in their fixed order."""
+    names = list(shapes.ChannelShape.model_fields)
+    return answer(request, [{n: getattr(c, n) for n in names} for c in CHANNELS])
+
+
+@router.get("/flights/{flight_id}/telemetry", response_model=shapes.Telemetry, responses={200: _FILE})
+async def get_telemetry(
+    request: Request, owner: Owner, state: State, flight_id: UUID,
+    channels: Annotated[str | None, Query(max_length=4000, description="names, commas between; default all")] = None,
+    from_utc_us: UtcUs = None, to_utc_us: UtcUs = None,
+    resolution: Annotated[str, Query(pattern="^(raw|[1-9][0-9]{0,5})$", description="raw, or so many buckets")] = "raw",
+    format: Literal["json", "csv", "parquet", "arrow"] = "json",
+) -> Response:  # fmt: skip
+    """Channels over a time range: every 10 Hz sample (raw), or min, max and mean in equal buckets. Array channels are
+    asked for as `motor_output_us` and come as `motor_output_us[0]`, `[1]`, ..."""
+    wanted = _channels(channels)
+    check_range(from_utc_us, to_utc_us)
+    points = None if resolution == "raw" else int(resolution)
+    if points is not None and points > MAX_POINTS:
+        raise invalid("too_many_points", f"At most {MAX_POINTS} buckets; without buckets ask for resolution=raw.")
+    flight, _ = await find_flight(state, owner.org_id, flight_id)
+    series = await read_series(state, owner.org_id, flight, wanted, from_utc_us, to_utc_us)
+    values = len(series.time_utc_us) * sum(c.size for c in wanted)
+    if points is None and format in ("json", "csv") and values > MAX_RAW_JSON_VALUES:
+        raise _too_many(values, MAX_RAW_JSON_VALUES)
+    data = await asyncio.to_thread(_encode, series, points, format)
+    headers = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
+    if format != "json":
+        ending = "arrows" if format == "arrow" else format
+        headers["content-disposition"] = f'attachment; filename="flight-{flight_id}.{ending}"'
+    return Response(data, 200, headers, TABLE_TYPES[format])
+
+
+@router.get("/flights/{flight_id}/track", responses=_TRACK, response_class=Response)
+async def get_track(
+    request: Request, owner: Owner, state: State, flight_id: UUID, format: Literal["geojson", "kml", "gpx"] = "geojson",
+    max_points: Annotated[int | None, Query(ge=2, le=100_000, description="thin out evenly to so many")] = None,
+) -> Response:  # fmt: skip
+    """Where the flight went, as GeoJSON, KML or GPX."""
+    flight, _ = await find_flight(state, owner.org_id, flight_id)
+    series = await read_series(state, owner.org_id, flight, [BY_NAME[c] for c in TRACK_CHANNELS])
+    has_time = flight.clock_source != ClockSource.unknown
+    track = track_of(f"{flight.aircraft_name} {flight.id}", series, has_time, max_points)
+    write = {"geojson": to_geojson, "kml": to_kml, "gpx": to_gpx}[format]
+    headers = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
+    if format != "geojson":
+        headers["content-disposition"] = f'attachment; filename="flight-{flight_id}.{format}"'
+    return Response(await asyncio.to_thread(write, track), 200, headers, TRACK_TYPES[format])
+
+
+async def read_series(
+    state: ApiState, org_id: UUID, flight: FlightRow, channels: Sequence[Channel], from_utc_us: int | None = None,
+    to_utc_us: int | None = None,
+) -> Series:  # fmt: skip
+    """The flight's rows within the range. Problem 422: too_many_points."""
+    first, last = flight.started_utc_us - PAD_US, flight.ended_utc_us + PAD_US
+    begin = first if from_utc_us is None else max(from_utc_us, first)
+    end = last if to_utc_us is None else min(to_utc_us, last)
+    if begin > end:
+        return Series(*assemble([], channels, begin, end))
+    rows = await state.reader.fetch(org_id, COUNT_ROWS, flight.id, begin, end)
+    values = rows[0] * sum(c.size for c in channels)
+    if values > MAX_VALUES:
+        raise _too_many(values, MAX_VALUES)
+    chunks = await state.bulk.fetch(org_id, chunks_query(channels), flight.id, begin, end)
+    return Series(*assemble(chunks, channels, begin, end))
+
+
+def _channels(text: str | None) -> list[Channel]:
+    names = [c.name for c in CHANNELS] if text is None else [n.strip() for n in text.split(",") if n.strip()]
+    unknown = [n for n in names if n not in BY_NAME]
+    if unknown:
+        raise invalid("unknown_channel", f"No channel is named {unknown[0][:60]!r}; GET /v1/channels lists them.")
+    if not names:
+        raise invalid("no_channel", "Name at least one channel; GET /v1/channels lists them.")
+    return [BY_NAME[n] for n in dict.fromkeys(names)]
+
+
+def _encode(series: Series, points: int | None, kind: str) -> bytes:
+    if points is None:
+        return raw_json(series) if kind == "json" else to_bytes(raw_table(series), kind)
+    reduced = buckets(series, points)
+    return bucket_json(reduced) if kind == "json" else to_bytes(bucket_table(reduced), kind)
+
+
+def _too_many(values: int, most: int) -> Exception:
+    text = f"{values} values, at most {most}: ask for fewer channels, a shorter range, or a resolution."
+    return invalid("too_many_points", text)
