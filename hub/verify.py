@@ -430,10 +430,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns 0 when proven, 1 when not (also when the file cannot be read), 2 on wrong usage."""
     parser = argparse.ArgumentParser("dbx verify", description="Check an evidence file offline and say what it proves.")
     parser.add_argument("file", type=Path, help="evidence file (.dbxe)")
-    parser.add_argument("--hub-key", action="append", default=[], metavar="HEX", type=_public_key,
-                        help="public key of the hub, 64 hex digits, as its operator gave it; may be repeated")  # fmt: skip
-    parser.add_argument("--device-key", action="append", default=[], metavar="HEX", type=_public_key,
-                        help="public key of the aircraft's recorder, as its owner gave it")  # fmt: skip
+    for name, whose in (
+        ("--hub-key", "hub, as its operator gave it"),
+        ("--device-key", "recorder, as its owner gave it"),
+    ):
+        about = f"public key of the {whose}: 64 hex digits; may be repeated"
+        parser.add_argument(name, action="append", default=[], metavar="HEX", type=_public_key, help=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(argv)
     try:

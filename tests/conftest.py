@@ -17,6 +17,8 @@ pytest_plugins = [
     "tests.fix_broker",
     "tests.fix_postgres",
     "tests.fix_hub_database",
+    "tests.fix_fleet",
+    "tests.fix_api",
 ]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
