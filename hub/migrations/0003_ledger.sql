@@ -10,6 +10,7 @@ CREATE TABLE streams (
     last_seen_at timestamptz NOT NULL DEFAULT now(),
     newest_seq bigint NOT NULL,
     newest_boot uuid NOT NULL,
+    is_live boolean NOT NULL DEFAULT true,
     PRIMARY KEY (org_id, stream_id),
     FOREIGN KEY (org_id, aircraft_id) REFERENCES aircraft_registry
 ) WITH (fillfactor = 50);

@@ -1,0 +1,40 @@
+"""Alerts: raised once per thing (dedupe_key), counted up after that."""
+
+import uuid
+from typing import Any
+
+import psycopg
+
+from shared.ids import new_id
+
+Connection = psycopg.Connection[Any]
+SEVERITIES = ("info", "warning", "critical")
+
+_RAISE = """
+INSERT INTO alerts AS a (org_id, alert_id, dedupe_key, kind, severity, aircraft_id, session_id, text)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (org_id, dedupe_key) DO UPDATE SET times = a.times + 1, last_at = now()
+"""
+
+
+def raise_alert(
+    conn: Connection, org_id: uuid.UUID, dedupe_key: str, kind: str, severity: str, text: str,
+    aircraft_id: uuid.UUID | None = None, session_id: uuid.UUID | None = None,
+) -> None:  # fmt: skip
+    """Raise an alert, or count it up."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]
+    conn.execute(_RAISE, (org_id, new_id(), dedupe_key, kind, severity, aircraft_id, session_id, text))
+
+
+def finding_rules(conn: Connection, org_id: uuid.UUID) -> list[tuple[str | None, str]]:
+    """(finding kind or None for any, least severity) of the rules in force; critical ones when there is no rule."""
+    rows = conn.execute(
+        "SELECT finding_kind, min_severity, enabled FROM alert_rules WHERE org_id = %s", (org_id,)
+    ).fetchall()
+    return [(kind, least) for kind, least, enabled in rows if enabled] if rows else [(None, "critical")]
+
+
+def is_alerting(rules: list[tuple[str | None, str]], kind: str, severity: str) -> bool:
+    """Whether a finding of this kind and severity becomes an alert."""
+    rank = SEVERITIES.index(severity)
+    return any(k in (None, kind) and rank >= SEVERITIES.index(least) for k, least in rules)

@@ -1,0 +1,76 @@
+"""Jobs of the worker: at most one waiting per kind and subject, started under a lease, deleted when done."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from shared.ids import new_id
+
+Connection = psycopg.Connection[Any]
+Kind = Literal["settle", "analyse"]
+LEASE_S = 600
+MOST_BACKOFF_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that was claimed. attempts counts this one."""
+
+    org_id: uuid.UUID
+    job_id: uuid.UUID
+    kind: Kind
+    subject_id: uuid.UUID
+    attempts: int
+
+
+def enqueue(conn: Connection, org_id: uuid.UUID, kind: Kind, subjects: Iterable[uuid.UUID], delay_s: float = 0) -> None:
+    """Ask for work on each subject, unless it waits already."""
+    for subject in sorted(set(subjects)):
+        conn.execute(
+            "INSERT INTO jobs (org_id, job_id, kind, subject_id, run_after)"
+            " VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING",
+            (org_id, new_id(), kind, subject, delay_s),
+        )
+
+
+def due(conn: Connection, most: int = 20) -> list[tuple[uuid.UUID, uuid.UUID]]:
+    """(org, job) of jobs that should run, of all organisations; outside any tenant transaction."""
+    rows = conn.execute("SELECT org_id, job_id FROM due_jobs(%s, make_interval(secs => %s))", (most, LEASE_S))
+    return [(org, job) for org, job in rows.fetchall()]
+
+
+_CLAIM = """
+UPDATE jobs SET started_at = now(), attempts = attempts + 1
+WHERE org_id = %(org)s AND job_id = (
+    SELECT job_id FROM jobs WHERE org_id = %(org)s AND job_id = %(job)s
+    AND coalesce(started_at < now() - make_interval(secs => %(lease)s), true) FOR UPDATE SKIP LOCKED)
+RETURNING kind, subject_id, attempts
+"""
+
+
+def claim(conn: Connection, org_id: uuid.UUID, job_id: uuid.UUID) -> Job | None:
+    """Take a job; None when another worker has it."""
+    row = conn.execute(_CLAIM, {"org": org_id, "job": job_id, "lease": LEASE_S}).fetchone()
+    return Job(org_id, job_id, row[0], row[1], int(row[2])) if row else None
+
+
+def finish(conn: Connection, job: Job) -> None:
+    """Done."""
+    conn.execute("DELETE FROM jobs WHERE org_id = %s AND job_id = %s", (job.org_id, job.job_id))
+
+
+def postpone(conn: Connection, job: Job, error: str) -> None:
+    """Failed: again later, after twice as long each time; dropped when the same work waits anyway."""
+    delay_s = min(MOST_BACKOFF_S, 2.0 ** min(job.attempts, 12))
+    conn.execute(
+        "DELETE FROM jobs WHERE org_id = %(org)s AND kind = %(kind)s AND subject_id = %(subject)s AND started_at IS NULL",
+        {"org": job.org_id, "kind": job.kind, "subject": job.subject_id},
+    )
+    conn.execute(
+        "UPDATE jobs SET started_at = NULL, run_after = now() + make_interval(secs => %s), last_error = %s"
+        " WHERE org_id = %s AND job_id = %s",
+        (delay_s, error[:1000].replace("\0", ""), job.org_id, job.job_id),
+    )

@@ -1,0 +1,40 @@
+"""Ingest on a real database, as its own role: envelopes in, rows and signed receipts out."""
+
+import pytest
+
+from shared.envelope import RECEIPT_TYPE, digest, open_envelope
+from shared.receipt import decode_receipt
+from tests.fix_fleet import UTC0_US, Hub, whole_flight
+
+
+def test_a_flight_is_committed_and_receipted(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder()
+    flight = whole_flight(r)
+    receipts = ingest_hub.pipeline.handle(r.arrivals(flight.envelopes))
+    assert [(x.org_id, x.aircraft_id) for x in receipts] == [(r.org_id, r.aircraft_id)]
+    opened = open_envelope(receipts[0].envelope, lambda _: ingest_hub.hub_key.key.public_key(), RECEIPT_TYPE)
+    receipt = decode_receipt(opened.payload)
+    assert receipt.committed() == {i: digest(e) for i, e in enumerate(flight.envelopes, 1)}
+    rows = ingest_hub.rows(r.org_id, "SELECT count(*), sum(frames) FROM ingest_batches")
+    assert rows == [(len(flight.envelopes), flight.frames)]
+    state = ingest_hub.rows(
+        r.org_id, "SELECT state, opened, firmware, manifest_frames, chain_head FROM flight_sessions"
+    )
+    assert state == [("closed", True, "ArduCopter 4.6.3", flight.frames, digest(flight.envelopes[-2]))]
+
+
+def test_rows_are_on_the_grid_once_with_the_values_that_were_sent(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder()
+    flight = whole_flight(r, batches_=3)
+    ingest_hub.pipeline.handle(r.arrivals(flight.envelopes))
+    rows = ingest_hub.rows(
+        r.org_id,
+        'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint, lat_deg, battery_v, motor_rpm, armed FROM flight_telemetry'
+        ' WHERE session_id = %s ORDER BY "timestamp"',
+        flight.session,
+    )
+    assert [t for t, *_ in rows] == [UTC0_US + k * 100_000 for k in range(21, 81)]
+    assert [lat for _, lat, *_ in rows] == [pytest.approx((473977418 + k) / 1e7, abs=1e-9) for k in range(21, 81)]
+    assert rows[0][2] == 11.98
+    assert rows[0][3] == [None] * 8
+    assert {armed for *_, armed in rows} == {1, None}
