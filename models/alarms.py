@@ -6,10 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.persistence import Persistence, Rule
-
-Scores = NDArray[np.float64]
-
+from shared.persistence import Persistence, Rule, Scores, persistent
 
 HEADROOM = 0.01
 """Of score, added to the threshold: other sites and airframes than those seen are never quite as quiet."""
@@ -31,13 +28,6 @@ def alarms(end_us: NDArray[np.int64], scores: Scores, looked_at: NDArray[np.bool
     for at, score, look in zip(end_us.tolist(), scores.tolist(), looked_at.tolist(), strict=True):
         raised += watch.update(at, score if look else None) is not None
     return raised
-
-
-def persistent(scores: Scores, looked_at: NDArray[np.bool_], rule: Rule) -> Scores:
-    """[w]: the threshold below which each window would raise an episode: the n-th largest of the last m scores."""
-    padded = np.concatenate([np.full(rule.of - 1, -np.inf), np.where(looked_at, scores, -np.inf)])
-    last = np.sort(np.lib.stride_tricks.sliding_window_view(padded, rule.of), axis=1)
-    return np.where(looked_at, last[:, -rule.windows], -np.inf)
 
 
 def calibrate(

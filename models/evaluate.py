@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.alarms import Limits, Scores, alarms, calibrate
+from models.alarms import Limits, alarms, calibrate
 from models.dataset import Flight
 from models.forest import fit
-from shared.persistence import Rule
+from shared.persistence import Rule, Scores
 
 PER_HOUR = 0.5
 """False alarms per flight hour that the threshold of a class may raise on the healthy windows it is chosen on."""

@@ -3,6 +3,11 @@
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -47,3 +52,10 @@ class Persistence:
         self._raised_us = at_us
         peak_us, peak = max(hits, key=lambda hit: hit[1])
         return Episode(hits[0][0], hits[-1][0], peak_us, peak)
+
+
+def persistent(scores: Scores, looked_at: NDArray[np.bool_], rule: Rule) -> Scores:
+    """[w]: the threshold below which each window would raise an episode: the n-th largest of the last m scores."""
+    padded = np.concatenate([np.full(rule.of - 1, -np.inf), np.where(looked_at, scores, -np.inf)])
+    last = np.sort(np.lib.stride_tricks.sliding_window_view(padded, rule.of), axis=1)
+    return np.where(looked_at, last[:, -rule.windows], -np.inf)

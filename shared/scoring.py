@@ -111,7 +111,10 @@ class Bundle:
             raise ValueError(f"vectors [n, {len(NAMES)}] are needed, not {vectors.shape}")
         if not len(vectors):
             return np.zeros(0)
-        inputs = tail(deviations(vectors, nominal), self.ranks)[1]
+        return self.raw_scores(tail(deviations(vectors, nominal), self.ranks)[1])
+
+    def raw_scores(self, inputs: Vector) -> NDArray[np.float64]:
+        """Anomaly scores [n] of the forest's own inputs [n, ranks]: see `tail`."""
         return -np.asarray(self._session.run(["score_samples"], {"tail": inputs})[0], np.float64).ravel()
 
     def score(self, vector: Vector, nominal: Nominal) -> float:

@@ -24,6 +24,53 @@ HEALTH_BITS = {
 """Bits of MAV_SYS_STATUS_SENSOR whose loss in flight is watched."""
 
 
+_ATTITUDE = ("roll_rad", "pitch_rad", "yaw_rad")
+_VELOCITY = ("vel_north_mps", "vel_east_mps", "vel_down_mps")
+_MAG = ("mag_x_ut", "mag_y_ut", "mag_z_ut")
+_OUT, _RPM = "motor_output_us", "motor_rpm"
+CHANNELS_OF: dict[str, tuple[str, ...]] = {
+    **{f"{a}_error": (f"{a}_rad", f"{a}_target_rad") for a in ("roll", "pitch", "yaw")},
+    **{f"{a}_rate": (f"{a}_rate_radps",) for a in ("roll", "pitch", "yaw")},
+    "tilt": ("roll_rad", "pitch_rad"),
+    **{f"mag_{d}": (*_MAG, *_ATTITUDE) for d in ("north", "east", "down")},
+    "mag_norm": _MAG,
+    **{f"vibe_{a}": (f"vibe_{a}_mps2",) for a in "xyz"},
+    **{f"acc_{a}_rough": (f"acc_{a}_mps2",) for a in "xyz"},
+    **{f"acc_{a}_residual": (f"acc_{a}_mps2", *_VELOCITY, *_ATTITUDE) for a in "xyz"},
+    "clips": ("clip_count",),
+    "gps_fix": ("gps_fix",),
+    "gps_satellites": ("gps_satellites",),
+    "gps_hdop": ("gps_hdop",),
+    "gps_speed_error": ("gps_speed_mps", "groundspeed_mps"),
+    "gps_height_error": ("gps_alt_msl_m", "alt_msl_m"),
+    "position_error": ("lat_deg", "lon_deg", *_VELOCITY[:2]),
+    "airspeed_error": ("airspeed_mps", *_VELOCITY, "wind_speed_mps", "wind_from_deg"),
+    "airspeed": ("airspeed_mps",),
+    "climb_error": ("climb_mps", "vel_down_mps"),
+    "baro_climb_error": ("pressure_pa", "vel_down_mps"),
+    "alt_climb_error": ("alt_msl_m", "vel_down_mps"),
+    "baro_height_error": ("pressure_pa", "alt_msl_m"),
+    "volts": ("battery_v",),
+    "amps": ("battery_a",),
+    "battery_remaining": ("battery_remaining_pct",),
+    "board_v": ("board_v",),
+    "throttle": ("throttle_pct",),
+    "thrust_deficit": ("throttle_pct", "vel_down_mps", "airspeed_mps"),
+    "height_error": ("alt_error_m",),
+    "xtrack_error": ("xtrack_error_m",),
+    **{f"outputs_{g}_{what}": (_OUT,) for g in "ab" for what in ("spread", "limit")},
+    **{f"rotors_{g}_uneven": (_RPM, _OUT) for g in "ab"},
+    **{f"output_{c}": (_OUT,) for c in ("roll", "pitch", "thrust", "yaw")},
+    "rotor_speed": (_RPM,),
+    **{f"ekf_{k}": (f"ekf_{k}_ratio",) for k in ("velocity", "position", "height", "compass")},
+    **{f"ekf_{k}": ("ekf_flags",) for k in ("no_position", "dead_reckoning")},
+    **{f"{name}_unhealthy": ("sensors_health",) for name in HEALTH_BITS},
+    "rc_throttle_low": ("rc_input_us",),
+    "rc_rssi": ("rc_rssi_pct",),
+}
+"""Series -> the channels that it is made of. Every series of this module, in no order."""
+
+
 class Windows:
     """The channels of some windows, all of one shape [n, ticks]; an absent channel reads as NaN."""
 

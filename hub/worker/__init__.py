@@ -1,0 +1,1 @@
+"""The worker: settles closed flights, analyses them, runs jobs."""
