@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from hub.settings import HubSettings, SettingsError, load
 from shared.logs import configure
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     broker = add("broker-files", _broker_files, "write certificates and configuration for a broker of your own")
     broker.add_argument("kind", choices=("mosquitto", "nats"))
     broker.add_argument("--out", required=True, metavar="FOLDER", help="where to write them")
+    broker.add_argument("--device", action="append", default=[], metavar="ORG/AIRCRAFT", help="nats: who is let in")
     broker.add_argument("--host", action="append", required=True, help="name or address that aircraft connect to")
     for module in MODULES:
         importlib.import_module(module).add_commands(add)
@@ -91,9 +93,15 @@ def _migrate(args: argparse.Namespace, settings: HubSettings) -> int:
 def _broker_files(args: argparse.Namespace, settings: HubSettings) -> int:
     from pathlib import Path
 
+    from hub.embedded.devices import Device
     from hub.embedded.files import write_broker_files
     from hub.installation import Installation
 
-    for path in write_broker_files(args.kind, Installation(settings).authority, args.host, Path(args.out)):
+    try:
+        devices = [Device(*map(UUID, pair.split("/"))) for pair in args.device]
+    except (ValueError, TypeError):
+        print("dbx hub broker-files: --device takes two ids: ORG/AIRCRAFT", file=sys.stderr)
+        return 2
+    for path in write_broker_files(args.kind, Installation(settings).authority, args.host, Path(args.out), devices):
         print(path)
     return 0

@@ -34,9 +34,9 @@ usage: dbx COMMAND [options]        (each command answers --help)
   agent     the recorder on the aircraft
               enroll run status doctor stop
   hub       the cloud side
-              up ingest api worker migrate org key doctor
+              up ingest api worker migrate broker-files
   models    train, evaluate and package the anomaly models
-              train
+              train evaluate show
   verify    check an exported evidence file offline: verify FILE
   doctor    check that this machine has what the demo and the tests need
   test      all checks: style, types, then every test      test [--fast] [pytest arguments]

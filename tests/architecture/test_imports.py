@@ -71,14 +71,19 @@ def test_each_package_imports_only_what_its_arrow_allows(package: str) -> None:
 
 @pytest.mark.parametrize("package", ["shared", "firmware_bridge", "agent"])
 def test_what_an_aircraft_runs_never_imports_what_it_does_not_install(package: str) -> None:
-    allowed_late = {"firmware_bridge.ulog_player": {"pyulog"}}  # the hub's and the laptop's, imported by name there
     wrong = [
         f"{name} imports {target}"
         for name, path in modules(package)
         for target in sorted(imports(path))
-        if target.split(".")[0] in NOT_ON_AN_AIRCRAFT - allowed_late.get(name, set())
+        if target.split(".")[0] in NOT_ON_AN_AIRCRAFT
+        and not (name.startswith("firmware_bridge.ulog") and target.startswith("pyulog"))  # the hub's and the laptop's
     ]
     assert wrong == []
+
+
+def test_what_an_aircraft_runs_never_imports_the_reader_of_ulogs() -> None:
+    late = [name for name, path in modules("agent") if any(t.startswith("firmware_bridge.ulog") for t in imports(path))]
+    assert late == []
 
 
 def test_in_shared_only_scoring_imports_onnxruntime() -> None:
