@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from firmware_bridge.columns import columns_of
 from firmware_bridge.grid import MAX_TICKS, TICK_US, Carry, ChannelGrid, GridInput, carry_of, to_grid
 from firmware_bridge.sources import SOURCES
-from firmware_bridge.vehicle import Vehicle
+from firmware_bridge.vehicle import Vehicle, VehicleTracker
 from shared.channels import CHANNELS
 from shared.features import (
     FLYING_SHARE,
@@ -39,7 +39,10 @@ class FindingEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._tracker = VehicleTracker()
         self.scored = 0
+        self._was_armed = False
+        self._session: uuid.UUID | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -52,29 +55,43 @@ class FindingEngine:
         self._vectors: deque[tuple[int, Vector]] = deque(maxlen=self._bundle.rule.of)
 
     def update(
-        self, frames: Frames, vehicle: Vehicle | None, armed: bool, session: uuid.UUID | None,
+        self, frames: Frames, vehicle: tuple[int, int] | None, armed: bool, session: uuid.UUID | None,
         until_us: int | None = None,
     ) -> list[Finding]:  # fmt: skip
         """Take the frames since the last call, up to `until_us` (recorder's clock; None: the last frame's time).
 
-        Called about once a second; frames of many seconds at once give what as many calls would. Disarmed, or a class
-        of aircraft that the model does not know: nothing, and the window begins anew.
+        vehicle: (sysid, compid) of the autopilot. armed, session: now, at the end of these frames. Called about once a
+        second; frames of many seconds at once give what as many calls would. Disarmed, or a class of aircraft that the
+        model does not know: nothing, and the window begins anew.
         """
-        if vehicle is None or not armed or not self._knows(vehicle):
+        known = self._follow(frames, vehicle)
+        is_due, self._was_armed = armed or self._was_armed, armed
+        if known is None or not is_due:
             self._reset()
             return []
-        grid = self._grid(frames, vehicle, until_us)
+        self._session = session or self._session
+        grid = self._grid(frames, known, until_us)
         findings = []
         for first, last in _seconds(grid.tick_us):
             part = {name: values[first:last] for name, values in grid.values.items()}
             self._ring.push(grid.tick_us[first:last], part)
             if int(grid.tick_us[last - 1]) % _HOP_US == 0:
-                found = self._score(vehicle, session)
+                found = self._score(known)
                 findings += [found] if found else []
         return findings
 
-    def _knows(self, vehicle: Vehicle) -> bool:
-        return self._bundle.nominal(vehicle.vehicle_class) is not None
+    def _follow(self, frames: Frames, address: tuple[int, int] | None) -> Vehicle | None:
+        """The vehicle at the address, when the model knows its class."""
+        if address != self._tracker.latched:
+            self._tracker = VehicleTracker(latched=address)
+            self._was_armed, self._session = False, None
+            self._reset()
+        if address is None:
+            return None
+        self._tracker.update(frames)
+        vehicle = self._tracker.vehicle
+        is_known = vehicle is not None and self._bundle.nominal(vehicle.vehicle_class) is not None
+        return vehicle if is_known else None
 
     def _grid(self, frames: Frames, vehicle: Vehicle, until_us: int | None) -> ChannelGrid:
         """The new ticks. A clock that ran back, or that leapt, begins anew."""
@@ -91,13 +108,13 @@ class FindingEngine:
         self._carry, self._covered_us = carry_of(item), until
         return to_grid([item])[0]
 
-    def _score(self, vehicle: Vehicle, session: uuid.UUID | None) -> Finding | None:
+    def _score(self, vehicle: Vehicle) -> Finding | None:
         """Score the window in the ring, if it is whole and in flight."""
         at_us, channels = self._ring.newest_us, self._ring.values
         is_flying = self._ring.is_full and flying_ticks(channels).mean() >= FLYING_SHARE
         if not is_flying:
             self.newest_score = None
-            return self._raise(at_us, None, session)
+            return self._raise(at_us, None)
         if self._aircraft != "quadplane":  # an aeroplane that has shown its lift motors stays a quadplane
             aircraft = airframe(vehicle.vehicle_class, channels)
             self._watch = self._watch if aircraft == self._aircraft else None
@@ -109,11 +126,9 @@ class FindingEngine:
         self.newest_score = self._bundle.score(vector, nominal)
         self.scored += 1
         self._vectors.append((at_us, vector))
-        return self._raise(at_us, self.newest_score, session, nominal)
+        return self._raise(at_us, self.newest_score, nominal)
 
-    def _raise(
-        self, at_us: int, score: float | None, session: uuid.UUID | None, nominal: Nominal | None = None
-    ) -> Finding | None:
+    def _raise(self, at_us: int, score: float | None, nominal: Nominal | None = None) -> Finding | None:
         if self._watch is None:
             if nominal is None:
                 return None
@@ -122,7 +137,7 @@ class FindingEngine:
         if episode is None or nominal is None:
             return None
         worst = next((v for t, v in self._vectors if t == episode.peak_us), self._vectors[-1][1])
-        return self._bundle.finding(nominal, episode, worst, session)
+        return self._bundle.finding(nominal, episode, worst, self._session)
 
 
 def _seconds(tick_us: NDArray[np.int64]) -> list[tuple[int, int]]:
