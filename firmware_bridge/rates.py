@@ -70,7 +70,7 @@ def _interval(target: tuple[int, int], msgid: int, interval_us: int) -> dict[str
 def heartbeat() -> tuple[int, dict[str, Any]]:
     """(message id, fields) of a companion's HEARTBEAT, due every HEARTBEAT_PERIOD_US.
 
-    Sent with the vehicle's sysid and component COMPANION_COMPID. A companion that knows itself to be faulted sends none.
+    Sent with the vehicle's sysid and component COMPANION_COMPID; none by a companion that knows itself to be faulted.
     """
     fields = {
         "type": MAV_TYPE_ONBOARD_CONTROLLER,

@@ -81,7 +81,8 @@ def _position(r: Record) -> Sequence[Floats]:
     return np.where(is_null, np.nan, lat), np.where(is_null, np.nan, lon)
 
 
-def _euler(w: Floats, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+def quaternion_angles(w: Floats, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Roll, pitch, yaw in rad of quaternions, NaN where they are far from unit length."""
     norm = w * w + x * x + y * y + z * z
     norm = np.where((norm > 0.5) & (norm < 2), norm, np.nan)
     roll = np.arctan2(2 * (w * x + y * z), norm - 2 * (x * x + y * y))
@@ -90,13 +91,13 @@ def _euler(w: Floats, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, 
     return roll, pitch, yaw
 
 
-def _quaternion_angles(r: Record) -> Sequence[Floats]:
-    return _euler(*(r[q].astype(np.float64) for q in ("q1", "q2", "q3", "q4")))
+def _attitude_angles(r: Record) -> Sequence[Floats]:
+    return quaternion_angles(*(r[q].astype(np.float64) for q in ("q1", "q2", "q3", "q4")))
 
 
 def _target_angles(r: Record) -> Sequence[Floats]:
     q = np.where((r["type_mask"] & 128)[:, None] != 0, np.nan, r["q"].astype(np.float64))
-    return _euler(*q.T)
+    return quaternion_angles(*q.T)
 
 
 def _nav_yaw(r: Record) -> Sequence[Floats]:
@@ -118,6 +119,11 @@ def _clippings(r: Record) -> Sequence[Floats]:
 
 def _armed(r: Record) -> Sequence[NDArray[Any]]:
     return (r["base_mode"] >> 7,)
+
+
+def _health(r: Record) -> Sequence[Floats]:
+    health = r["onboard_control_sensors_health"].astype(np.float64)
+    return (np.where(r["onboard_control_sensors_present"] != 0, health, np.nan),)
 
 
 def _cells_v(r: Record) -> Sequence[Floats]:
@@ -163,6 +169,11 @@ _RATES = (
 _ACC, _MAG = ("xacc", "yacc", "zacc"), ("xmag", "ymag", "zmag")
 _IMU = (*_xyz("acc_?_mps2", _ACC, _MG), *_xyz("mag_?_ut", _MAG, 0.1))
 _STICKS = [f"chan{i}_raw" for i in range(1, 9)]
+_SERVOS = Derived(
+    _elements("motor_output_us", 16),
+    "servo1_raw..servo16_raw (0 is none)",
+    _pulses([f"servo{i}_raw" for i in range(1, 17)]),
+)
 
 SOURCES: tuple[Source, ...] = (
     _source(
@@ -184,7 +195,7 @@ SOURCES: tuple[Source, ...] = (
         "ATTITUDE",
         Linear("roll_rad", "roll"), Linear("pitch_rad", "pitch"), Linear("yaw_rad", "yaw"), *_RATES,
     ),
-    _source("ATTITUDE_QUATERNION", Derived(_ANGLES, "q1..q4 as angles", _quaternion_angles), *_RATES),
+    _source("ATTITUDE_QUATERNION", Derived(_ANGLES, "q1..q4 as angles", _attitude_angles), *_RATES),
     _source("ATTITUDE_TARGET", Derived(_TARGETS, "q as angles, unless type_mask ignores it", _target_angles)),
     _source(
         "NAV_CONTROLLER_OUTPUT",
@@ -236,7 +247,7 @@ SOURCES: tuple[Source, ...] = (
         Linear("battery_v", "voltage_battery", 1e-3, absent=65535),
         Linear("battery_a", "current_battery", 0.01, absent=-1),
         Linear("battery_remaining_pct", "battery_remaining", absent=-1),
-        Linear("sensors_health", "onboard_control_sensors_health"),
+        Derived((("sensors_health", 0),), "onboard_control_sensors_health, if any is present", _health),
         Linear("cpu_load_pct", "load", 0.1),
     ),
     _source(
@@ -273,15 +284,8 @@ SOURCES: tuple[Source, ...] = (
         Linear("ekf_compass_ratio", "mag_ratio"),
         Linear("ekf_flags", "flags"),
     ),
-    _source(
-        "SERVO_OUTPUT_RAW",
-        Derived(
-            _elements("motor_output_us", 16),
-            "servo1_raw..servo16_raw (0 is none)",
-            _pulses([f"servo{i}_raw" for i in range(1, 17)]),
-        ),
-        keep=("port", 0),
-    ),
+    _source("SERVO_OUTPUT_RAW", _SERVOS, keep=("port", 0)),
+    _source("SERVO_OUTPUT_RAW", _SERVOS, firmware="px4", keep=("port", 1)),  # airframes with their motors on AUX
     _source(
         "ACTUATOR_OUTPUT_STATUS",
         Derived(_elements("motor_output_us", 16), "actuator[0..15] from 500 to 2500", _actuators),
