@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -23,9 +24,15 @@ from hub.api.auth import Authenticator
 from hub.api.gate import Gate, RequestLog
 from hub.api.pipeline import DatabaseGone, QueryFailed
 from hub.api.problems import PROBLEM_TYPE, Problem, on_error
+from hub.api.publisher import DirectivePublisher, unanswered
+from hub.api.receiving import UploadReceiving
 from hub.api.session import session_routes
 from hub.api.state import ApiParts, ApiState
+from hub.ingest.pipeline import HubKey
+from hub.installation import Enrolling, Installation
 from hub.pages.serve import page_routes
+from hub.settings import HubSettings
+from shared.ids import key_id
 
 _ROUTERS: tuple[APIRouter, ...] = (
     routes_account.router,
@@ -43,6 +50,25 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 _ABOUT = "Flights of an organisation's aircraft: recorded on board, whole in the hub, explained and provable."
 
 
+def create_app(settings: HubSettings) -> FastAPI:
+    """The application of one hub's data folder."""
+    hub = Installation(settings)
+    hub_key = HubKey(hub.hub_key, key_id(hub.hub_key.public_key().public_bytes_raw()))
+    api_url = hub.database_url("dbx_api")
+    host, port = hub.device_broker
+    tls = hub.authority.hub_client().client_context()
+    return build_app(
+        ApiParts(
+            database_url=api_url,
+            pepper=hub.pepper,
+            hub_key=hub.hub_key,
+            enrolling=Enrolling(hub),
+            receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
+            publishing=DirectivePublisher(host, port, tls, partial(unanswered, api_url)),
+        )
+    )
+
+
 def build_app(parts: ApiParts) -> FastAPI:
     """The application for these parts; `app.state.api` is its state."""
     state = ApiState(parts)
@@ -51,13 +77,15 @@ def build_app(parts: ApiParts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         writer = asyncio.create_task(requests.run())
+        if parts.publishing is not None:
+            parts.publishing.start()
         try:
             yield
         finally:
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
-            state.close()
+            await asyncio.to_thread(state.close)
 
     app = FastAPI(
         title="DBX Aviation", version=routes_account.VERSION, description=_ABOUT, lifespan=lifespan,

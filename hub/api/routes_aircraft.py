@@ -14,6 +14,7 @@ from hub.api import shapes
 from hub.api.auth import Admin, Operator, Owner, State, actor
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
 from hub.api.problems import invalid, not_found
+from hub.api.publisher import Outgoing
 from hub.api.state import ApiState
 from hub.api.tokens import new_code
 from hub.api.views import aircraft_view, device_key_view
@@ -112,7 +113,7 @@ async def create_directive(
 ) -> Response:
     """Sign a directive. It is sent when the aircraft can be reached, and stays until a newer one takes its place."""
 
-    def sign_and_store(conn: "psycopg.Connection[tuple[object, ...]]") -> directives.DirectiveRow:
+    def sign_and_store(conn: "psycopg.Connection[tuple[object, ...]]") -> tuple[directives.DirectiveRow, bytes]:
         version = directives.next_version(conn, owner.org_id, aircraft_id)
         if version is None:
             raise not_found("aircraft")
@@ -122,9 +123,12 @@ async def create_directive(
             raise invalid("too_large", f"A directive has at most {MAX_DIRECTIVE_BYTES} bytes.")
         envelope = seal(payload, state.parts.hub_key, state.hub_key_id, DIRECTIVE_TYPE)
         directives.insert_directive(conn, owner.org_id, aircraft_id, version, body.kind, body.body, envelope, issued)
-        return directives.DirectiveRow(version, body.kind, body.body, issued, "issued", None, "")
+        return directives.DirectiveRow(version, body.kind, body.body, issued, "issued", None, ""), envelope
 
-    return answer(request, asdict(await state.write(actor(request, owner), sign_and_store)), 201)
+    row, envelope = await state.write(actor(request, owner), sign_and_store)
+    if state.parts.publishing is not None:
+        state.parts.publishing.send(Outgoing(owner.org_id, aircraft_id, envelope))
+    return answer(request, asdict(row), 201)
 
 
 async def find_aircraft(state: ApiState, org_id: UUID, aircraft_id: UUID) -> aircraft.AircraftRow:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.api.limits import RateLimit
 from hub.api.pipeline import DatabaseGone, Reader
+from hub.api.publisher import Outgoing
 from hub.api.queries import HOT
 from hub.api.tokens import Tokens
 from hub.store.tenant import tenant
@@ -45,6 +46,22 @@ class Receiving(Protocol):
     def commit(self, org_id: UUID, aircraft_id: UUID, envelopes: list[bytes]) -> list[bytes]:
         """Signed receipts for what is committed; refused envelopes are in quarantine when this returns."""
 
+    def close(self) -> None:
+        """Let go of the database."""
+
+
+class Publishing(Protocol):
+    """Directives to aircraft, by the broker."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def send(self, directive: Outgoing) -> None:
+        """Publish as soon as the broker can be reached. Returns at once."""
+
+    def close(self) -> None:
+        """Stop."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
@@ -57,6 +74,7 @@ class ApiParts:
     hub_keys: tuple[bytes, ...] = ()
     enrolling: Enrolling | None = None
     receiving: Receiving | None = None
+    publishing: Publishing | None = None
     requests_per_s: float = 200.0
     burst: int = 400
 
@@ -129,7 +147,10 @@ class ApiState:
             work(conn)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, stop every thread."""
+        for part in (self.parts.publishing, self.parts.receiving):
+            if part is not None:
+                part.close()
         self.reader.close()
         self.bulk.close()
         self.writes.close()

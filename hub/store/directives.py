@@ -48,6 +48,19 @@ _INSERT = Query(
     scalar,
 )
 
+_UNANSWERED = Query(
+    "unanswered_directives",
+    """SELECT aircraft_id, envelope FROM (
+        SELECT DISTINCT ON (aircraft_id) aircraft_id, envelope, state FROM directives WHERE org_id = $1
+        ORDER BY aircraft_id, version DESC) newest WHERE state = 'issued'""",
+    lambda aircraft_id, envelope: (aircraft_id, bytes(envelope)),
+)
+
+
+def unanswered_directives(conn: Connection[Any], org_id: UUID) -> list[tuple[UUID, bytes]]:
+    """(aircraft, envelope) of the newest directive of each aircraft, where there is no answer yet."""
+    return run(conn, _UNANSWERED, org_id)
+
 
 def next_version(conn: Connection[Any], org_id: UUID, aircraft_id: UUID) -> int | None:
     """The version that the next directive must have, the aircraft locked until the transaction ends; None: no such
