@@ -10,7 +10,7 @@ from uuid import UUID
 from hub.settings import HubSettings, SettingsError, load
 from shared.logs import configure
 
-MODULES: tuple[str, ...] = ()  # further modules with commands: each offers `add_commands(add)`
+MODULES: tuple[str, ...] = ("hub.commands_registry",)  # further modules with commands: each offers `add_commands(add)`
 Command = Callable[[argparse.Namespace, HubSettings], int]
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
 

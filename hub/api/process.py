@@ -31,7 +31,8 @@ def run(installation: Installation, stop: threading.Event) -> None:
     os.environ[DATA] = str(settings.data_dir)  # the workers' settings
     server = Granian(
         f"{__name__}:make_app", settings.api_host, settings.api_port, interface=Interfaces.ASGI,
-        workers=settings.api_processes, factory=True, websockets=False, backlog=BACKLOG, log_access=False, respawn_failed_workers=True,
+        workers=settings.api_processes, factory=True, websockets=False, backlog=BACKLOG, log_access=False,
+        respawn_failed_workers=True,
     )  # fmt: skip
     server.serve()
 
