@@ -60,7 +60,7 @@ class Child:
         try:
             self.process.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
-            log.warning("process killed: it did not stop in time", extra={"process": self.name})
+            log.warning("process killed: it did not stop in time", extra={"part": self.name})
             self.process.kill()
             self.process.wait()
 
@@ -70,7 +70,7 @@ class Child:
             return
         if time.monotonic() - self.started_s > STEADY_S:
             self.pause_s = 0.5
-        log.error("process ended; starting it again", extra={"process": self.name, "status": self.process.returncode})
+        log.error("process ended; starting it again", extra={"part": self.name, "status": self.process.returncode})
         if self.lifeline:
             self.lifeline.cut()
         if not stop.wait(self.pause_s):

@@ -1,0 +1,67 @@
+"""A recording that the demo plays: any telemetry log or ULog, as the tlog that the agent's file link reads, and the proof
+that what comes back from the hub is the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from firmware_bridge.tlog import open_log, read_tlog, write_tlog
+from shared.errors import Refused
+from shared.frames import Frames
+
+_ULOG = b"ULog\x01\x12\x35"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoLog:
+    """name: as given. path: what the agent plays. frames: what it holds. stamped: whether its times are UTC."""
+
+    name: str
+    path: Path
+    frames: Frames
+    stamped: bool
+    bad_crc: int
+    junk_bytes: int
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of MAVLink."""
+        return len(self.frames.data)
+
+    @property
+    def duration_s(self) -> float:
+        times = self.frames.time_us
+        return float(times[-1] - times[0]) / 1e6 if len(times) else 0.0
+
+
+def open_demo_log(path: Path, work: Path) -> DemoLog:
+    """Read a log; a ULog is first turned into the MAVLink that PX4's own streams send, as a tlog in `work`.
+
+    Refused or OSError when it cannot be read; Refused("log_empty") when it holds no frame.
+    """
+    data = open_log(path)
+    played = path
+    if data.startswith(_ULOG):
+        from firmware_bridge.ulog_player import play_ulog
+
+        flight = play_ulog(data)
+        work.mkdir(parents=True, exist_ok=True)
+        played = work / f"{path.name}.tlog"
+        data = write_tlog(flight.frames)
+        played.write_bytes(data)
+    found = read_tlog(data)
+    if not len(found.frames):
+        raise Refused("log_empty", f"{path} holds no MAVLink frame")
+    return DemoLog(path.name, played.resolve(), found.frames, found.stamped, found.bad_crc, found.junk_bytes)
+
+
+def is_identical(log: DemoLog, exported: bytes) -> bool:
+    """Whether the tlog from the hub holds exactly the log's frames with their times.
+
+    Times of a log without stamps (a raw dump) are the vehicle's own: there every step between frames must agree.
+    """
+    if log.stamped:
+        return exported == write_tlog(log.frames)
+    back = read_tlog(exported).frames
+    return back.data == log.frames.data and np.array_equal(np.diff(back.time_us), np.diff(log.frames.time_us))
