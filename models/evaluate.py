@@ -10,7 +10,7 @@ from models.dataset import Flight
 from models.forest import fit
 from shared.persistence import Rule, Scores
 
-PER_HOUR = 0.5
+PER_HOUR = 1.0
 """False alarms per flight hour that the threshold of a class may raise on the healthy windows it is chosen on."""
 
 

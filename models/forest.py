@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
 from models.dataset import Flight
-from shared.features import FEATURES, Vector
+from shared.features import FEATURES, Feature, Vector
 from shared.scoring import CAP, Nominal, deviations, tail
 
 RANKS = 8
@@ -21,6 +21,13 @@ FLOOR_BY_UNIT = {
 }  # fmt: skip
 """Smallest scale of a feature by its unit: less than this is noise or resolution, whatever training saw."""
 FLOOR_OTHER = 0.004
+FLOOR_BY_SERIES = {
+    "vibe": 1.0, "acc_x_rough": 0.3, "acc_y_rough": 0.3, "acc_z_rough": 0.3, "clips": 3.0, "mag": 0.005,
+    "gps_fix": 0.3, "gps_satellites": 1.0, "gps_hdop": 0.2, "gps_speed": 0.1, "gps_height": 0.3, "position": 0.2,
+    "volts": 0.005, "amps": 0.1, "battery": 1.0, "rotor_speed": 0.01, "rotors": 0.02, "ekf": 0.01, "thrust": 0.05,
+    "height": 0.3, "xtrack": 0.3, "throttle": 2.0, "outputs": 5.0,
+}  # fmt: skip
+"""The same by the beginning of a series' name, where a real sensor or airframe varies by more than a simulated one."""
 FLOOR_OF_WIDEST = 0.2
 """No class's scale is smaller than this part of the widest class's."""
 
@@ -62,7 +69,7 @@ def fit_nominal(by_class: Mapping[str, Vector]) -> dict[str, Nominal]:
     """
     found = {aircraft: _robust(vectors) for aircraft, vectors in by_class.items()}
     widest = np.fmax.reduce([scale for _, scale in found.values()])
-    floor = np.array([FLOOR_BY_UNIT.get(f.unit, FLOOR_OTHER) for f in FEATURES])
+    floor = np.array([_floor(f) for f in FEATURES])
     floor = np.maximum(floor, np.nan_to_num(widest) * FLOOR_OF_WIDEST)
     return {
         aircraft: Nominal(
@@ -73,6 +80,12 @@ def fit_nominal(by_class: Mapping[str, Vector]) -> dict[str, Nominal]:
         )
         for aircraft, (median, scale) in found.items()
     }
+
+
+def _floor(feature: Feature) -> float:
+    by_series = [floor for name, floor in FLOOR_BY_SERIES.items() if feature.series.startswith(name)]
+    by_unit = FLOOR_BY_UNIT.get(feature.unit, FLOOR_OTHER)
+    return max([by_unit, *by_series])
 
 
 def _robust(vectors: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -75,9 +75,9 @@ FEATURES: tuple[Feature, ...] = tuple(
             for a in "xyz"
         ),
         _f("clips", "1", "accelerometer clippings", "rise"),
-        _f("gps_fix", "enum GPS_FIX_TYPE", "fix type", "low"),
-        _f("gps_satellites", "1", "satellites used", "low", "rise"),
-        _f("gps_hdop", "1", "horizontal dilution of precision", "mean", "peak"),
+        _f("gps_fix", "enum GPS_FIX_TYPE", "fix type, at most 3D", "low"),
+        _f("gps_satellites", "1", "satellites used, at most 10", "low", "rise"),
+        _f("gps_hdop", "1", "horizontal dilution of precision, at least 1.3", "mean", "peak"),
         _f("gps_speed_error", "m/s", "receiver's minus estimator's ground speed", "mean", "rms", "peak"),
         _f("gps_height_error", "m", "receiver's minus estimator's altitude", "std", "rise"),
         _f("position_error", "m/s", "change of position against velocity", "rms", "peak"),
@@ -110,10 +110,10 @@ FEATURES: tuple[Feature, ...] = tuple(
             _f(f"ekf_{k}", "1", f"{k} innovation test ratio", "mean", "peak")
             for k in ("velocity", "position", "height", "compass")
         ),
-        _f("ekf_no_position", "share", "estimator without absolute position", "mean"),
-        _f("ekf_dead_reckoning", "share", "estimator in constant position mode", "mean"),
+        _f("ekf_no_position", "share", "estimator without absolute position", "rise"),
+        _f("ekf_dead_reckoning", "share", "estimator in constant position mode", "rise"),
         *(
-            _f(f"{s}_unhealthy", "share", f"health bit of {s} not set", "mean")
+            _f(f"{s}_unhealthy", "share", f"health bit of {s} not set", "rise")
             for s in ("gyro", "accel", "mag", "pressure", "airspeed", "gps", "rc", "ahrs", "battery")
         ),
         _f("rc_throttle_low", "share", "throttle stick below 960 us", "mean"),

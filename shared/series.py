@@ -18,6 +18,8 @@ Series = dict[str, Array]
 
 GRAVITY_MPS2 = 9.80665
 EARTH_M_PER_DEG = 111_319.5
+ENOUGH_FIX, ENOUGH_SATELLITES, ENOUGH_HDOP = 3, 10, 1.3
+"""A better receiver is no anomaly: what is better than this counts as this."""
 HEALTH_BITS = {
     "gyro": 0, "accel": 1, "mag": 2, "pressure": 3, "airspeed": 4, "gps": 5, "rc": 16, "ahrs": 21, "battery": 25,
 }  # fmt: skip
@@ -182,9 +184,9 @@ def _motion(w: Windows) -> Series:
 
 def _gps(w: Windows) -> Series:
     return {
-        "gps_fix": w["gps_fix"],
-        "gps_satellites": w["gps_satellites"],
-        "gps_hdop": w["gps_hdop"],
+        "gps_fix": np.minimum(w["gps_fix"], np.float32(ENOUGH_FIX)),
+        "gps_satellites": np.minimum(w["gps_satellites"], np.float32(ENOUGH_SATELLITES)),
+        "gps_hdop": np.maximum(w["gps_hdop"], np.float32(ENOUGH_HDOP)),
         "gps_speed_error": w["gps_speed_mps"] - w["groundspeed_mps"],
         "gps_height_error": (w.exact("gps_alt_msl_m") - w.exact("alt_msl_m")).astype(np.float32),
     }
@@ -196,7 +198,7 @@ def _air_and_power(w: Windows) -> Series:
     through_air = np.sqrt(
         (w["vel_north_mps"] - wind_n) ** 2 + (w["vel_east_mps"] - wind_e) ** 2 + w["vel_down_mps"] ** 2
     )
-    volts = w["battery_v"]
+    volts = np.where(w["battery_v"] > 0.5, w["battery_v"], np.float32(np.nan))  # 0: no monitor
     return {
         "airspeed_error": w["airspeed_mps"] - through_air,
         "airspeed": w["airspeed_mps"],
