@@ -102,5 +102,3 @@ def layout_index(msgid: Ints) -> Ints:
     """Position of each message id in the arrays of this module, UNKNOWN where it has no layout."""
     at = np.minimum(np.searchsorted(_IDS, msgid), len(_IDS) - 1)
     return np.where(_IDS[at] == msgid, at, UNKNOWN)
-
-

@@ -1,0 +1,51 @@
+"""The senders' clocks as one chain: messages sent together carry the same time, so each is coded against the one before.
+
+Participants: frames with a clock field, of groups that the encoder chose, by sender, then in wire order. State: a time T in us.
+A CHAINED frame carries x: in ms fields the new time is (T // 1000 + x) * 1000, in us fields T + x. An ANCHOR frame carries its
+own time. Before the first frame of a sender T is 0.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec.table import CLOCK_MS
+
+Ints = NDArray[np.int64]
+
+APART, ANCHOR, CHAINED = 0, 1, 2
+
+
+def differences(time: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_]) -> Ints:
+    """x of every participant, from true times (us; whole ms for ms fields)."""
+    before = np.roll(time, 1)
+    before[first] = 0
+    return np.where(is_ms, time // 1000 - before // 1000, time - before)
+
+
+def times(x: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_], anchor: NDArray[np.bool_]) -> Ints:
+    """True times from x (CHAINED) or own times (ANCHOR: ms or us as the field has it).
+
+    A ms frame, an anchor or a sender's first frame begins a run; us frames add up within their run.
+    """
+    if not len(x):
+        return x
+    resets = first | anchor
+    begins = resets | is_ms
+    us = np.where(is_ms, 0, x)
+    run_at = np.flatnonzero(begins)
+    total = np.cumsum(us)
+    run = np.cumsum(begins) - 1
+    within = total - (total - us)[run_at][run]
+    ends = np.append(run_at[1:], len(x)) - 1
+    step = np.where(is_ms, x, 0)[run_at]
+    step[1:] += np.where(resets[run_at[1:]], 0, within[ends[:-1]] // 1000)
+    base = np.cumsum(step)
+    reset_runs = np.flatnonzero(resets[run_at])
+    which = np.cumsum(resets[run_at]) - 1
+    base -= (base - step)[reset_runs][which]
+    return base[run] * 1000 + within
+
+
+def is_ms(clock: Ints) -> NDArray[np.bool_]:
+    """Whether a clock field counts ms."""
+    return clock == CLOCK_MS
