@@ -34,7 +34,7 @@ from hub.pages.serve import page_routes
 from hub.settings import HubSettings
 from shared.ids import key_id
 
-_ROUTERS: tuple[APIRouter, ...] = (
+ROUTERS: tuple[APIRouter, ...] = (
     routes_account.router,
     routes_aircraft.router,
     routes_flights.router,
@@ -95,8 +95,8 @@ def build_app(parts: ApiParts) -> FastAPI:
     app.state.auth = Authenticator(state)
     for error in (Problem, HTTPException, RequestValidationError, DatabaseGone, QueryFailed):
         app.add_exception_handler(error, on_error)
-    for router in _ROUTERS:
-        app.include_router(router, prefix="/v1", responses=_PROBLEMS)
+    for router in ROUTERS:
+        app.include_router(router, responses=_PROBLEMS)
     app.router.routes += [*session_routes(), *page_routes()]
     app.add_middleware(Gate, requests=requests)
     return app

@@ -10,11 +10,12 @@ from uuid import UUID
 
 import psycopg
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.api.limits import Allowance
 from hub.api.pipeline import DatabaseGone
-from hub.api.problems import Problem, as_problem, problem_response
+from hub.api.problems import as_problem, problem_response
 from hub.api.state import ApiState
 from hub.api.upload import MAX_UPLOAD_BYTES
 from hub.store.keys import KeyOwner
@@ -138,7 +139,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
-            raise Problem(413, "too_large", f"The body may have {most} bytes.", {"connection": "close"})
+            raise HTTPException(413, f"The body may have {most} bytes.", {"connection": "close"})
         return message
 
     return bounded

@@ -21,7 +21,7 @@ from hub.store import keys, organisations
 from hub.store.tenant import HUB_ORG
 from shared.ids import key_id, new_id
 
-router = APIRouter()
+router = APIRouter(prefix="/v1")
 try:
     VERSION = version("dbx-aviation")
 except PackageNotFoundError:  # run from a checkout that was never installed

@@ -23,7 +23,7 @@ from shared.envelope import DIRECTIVE_TYPE, seal
 from shared.ids import new_id
 from shared.receipt import Directive, encode_directive
 
-router = APIRouter(tags=["aircraft"])
+router = APIRouter(prefix="/v1", tags=["aircraft"])
 MAX_DIRECTIVE_BYTES = 16_384
 
 

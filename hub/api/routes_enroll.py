@@ -21,7 +21,7 @@ from hub.store.tenant import HUB_ORG
 from shared.errors import Refused
 from shared.ids import key_id, new_id
 
-router = APIRouter(tags=["devices"])
+router = APIRouter(prefix="/v1", tags=["devices"])
 
 
 @router.post("/enroll", status_code=201, response_model=shapes.Enrolled)

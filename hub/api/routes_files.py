@@ -25,7 +25,7 @@ from shared.clock import ClockSource
 from shared.ids import key_id
 
 Responses = dict[int | str, dict[str, Any]]
-router = APIRouter(tags=["files"])
+router = APIRouter(prefix="/v1", tags=["files"])
 _TLOG: Responses = {200: {"content": {TLOG_TYPE: {}}, "description": "MAVLink telemetry log"}}
 _EVIDENCE: Responses = {
     200: {"content": {EVIDENCE_MEDIA_TYPE: {}}, "description": "Evidence file; check it with `dbx verify`"}

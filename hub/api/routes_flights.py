@@ -20,7 +20,7 @@ from hub.store.flights import FlightDetail, FlightRow
 from hub.store.telemetry import assemble, chunks_query
 from shared.channels import BY_NAME
 
-router = APIRouter(tags=["flights"])
+router = APIRouter(prefix="/v1", tags=["flights"])
 UtcUs = Annotated[int | None, Query(ge=-(1 << 53), le=1 << 53, description="us since 1970 UTC")]
 _BANDS = (BY_NAME["armed"], BY_NAME["flight_mode"])
 

@@ -24,7 +24,7 @@ from hub.store.telemetry import COUNT_ROWS, assemble, chunks_query
 from shared.channels import BY_NAME, CHANNELS, Channel
 from shared.clock import ClockSource
 
-router = APIRouter(tags=["telemetry"])
+router = APIRouter(prefix="/v1", tags=["telemetry"])
 MAX_VALUES = 20_000_000
 """Values that one request may read."""
 MAX_RAW_JSON_VALUES = 2_000_000

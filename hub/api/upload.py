@@ -34,7 +34,7 @@ from hub.store.tenant import HUB_ORG
 from shared.envelope import MAX_ENVELOPE_BYTES
 from shared.errors import MALFORMED
 
-router = APIRouter(tags=["devices"])
+router = APIRouter(prefix="/v1", tags=["devices"])
 CHALLENGE_S = 300
 MAX_ENVELOPES = 256
 MAX_UPLOAD_BYTES = 16 << 20

@@ -1,0 +1,103 @@
+"""Nobody reaches what belongs to another organisation, by any route. Routes come from the application itself, so that a new
+one cannot be forgotten."""
+
+import uuid
+
+import pytest
+from fastapi.routing import APIRoute
+
+from hub.api.app import ROUTERS
+
+ROUTES = sorted(
+    {(m, r.path) for router in ROUTERS for r in router.routes if isinstance(r, APIRoute) for m in r.methods}
+)
+WITH_ID = [(m, p) for m, p in ROUTES if "{" in p]
+PUBLIC = {("GET", "/v1/health"), ("POST", "/v1/enroll"), ("GET", "/v1/envelopes/challenge"), ("POST", "/v1/envelopes")}
+BODIES = {
+    "/v1/aircraft/{aircraft_id}/directives": {"kind": "capture", "body": {}},
+    "/v1/aircraft": {"name": "x"},
+    "/v1/keys": {"name": "x"},
+}
+
+
+def test_the_routes_tested_here_are_all_that_the_document_names(ours) -> None:
+    named = {
+        (m.upper(), p) for p, methods in ours.client.get("/v1/openapi.json").json()["paths"].items() for m in methods
+    }
+    assert named == set(ROUTES) and len(WITH_ID) >= 14
+
+
+def ids_of(tenant, path: str) -> dict[str, str]:
+    """Ids of the tenant's own for every parameter that a path may have."""
+    flight = tenant.store_flight()
+    is_device_key = "device-keys" in path
+    return {
+        "flight_id": str(flight.flight_id),
+        "stream_id": str(flight.stream_id),
+        "aircraft_id": str(flight.aircraft_id),
+        "key_id": flight.device_key_id if is_device_key else str(tenant.key_ids["viewer"]),
+    }
+
+
+def call(tenant, method: str, path: str, ids: dict[str, str]):
+    target = path.format(**ids)
+    return tenant.get(target, "admin") if method == "GET" else tenant.post(target, BODIES.get(path))
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_ID, ids=[f"{m} {p}" for m, p in WITH_ID])
+def test_another_organisations_id_is_not_found_and_ones_own_is(ours, theirs, method: str, path: str) -> None:
+    ids = ids_of(ours, path)
+    answer = call(theirs, method, path, ids)
+    assert answer.status_code == 404, answer.text
+    assert answer.json()["type"] == "urn:dbx:problem:not_found"
+    assert call(ours, method, path, ids).status_code in (200, 201)
+
+
+@pytest.mark.parametrize(("method", "path"), [(m, p) for m, p in WITH_ID if p.count("{") > 1])
+def test_ones_own_id_beside_another_organisations_is_not_found(ours, theirs, method: str, path: str) -> None:
+    mine, other = ids_of(ours, path), ids_of(theirs, path)
+    for name in mine:
+        if "{" + name + "}" in path:
+            assert call(theirs, method, path, other | {name: mine[name]}).status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
+def test_every_route_but_the_public_ones_needs_a_key(ours, method: str, path: str) -> None:
+    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id")}
+    answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path))
+    if (method, path) in PUBLIC:
+        assert answer.status_code != 500
+    else:
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", [p for m, p in ROUTES if m == "GET" and "{" not in p and (m, p) not in PUBLIC])
+def test_no_list_shows_anything_of_another_organisation(ours, theirs, path: str) -> None:
+    flight = ours.store_flight("Only ours")
+    secrets = [
+        str(ours.org_id),
+        str(flight.flight_id),
+        str(flight.aircraft_id),
+        "Only ours",
+        str(ours.key_ids["admin"]),
+    ]
+    text = theirs.get(path, "admin").text
+    assert not [s for s in secrets if s in text]
+
+
+def test_a_cursor_of_another_organisation_shows_only_ones_own(ours, theirs) -> None:
+    for i in range(3):
+        ours.store_flight(f"A{i}")
+    mine = theirs.store_flight("B", 1_600_000_000_000_000)
+    cursor = ours.get("/v1/flights?limit=1").json()["next_cursor"]
+    assert {f["id"] for f in theirs.get("/v1/flights", params={"cursor": cursor}).json()["items"]} <= {
+        str(mine.flight_id)
+    }
+
+
+@pytest.mark.parametrize("role", ["viewer", "auditor"])
+@pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[0] != "GET" and r not in PUBLIC])
+def test_who_may_only_look_changes_nothing(ours, role: str, method: str, path: str) -> None:
+    ids = ids_of(ours, path)
+    answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path), headers=ours.auth(role))
+    assert answer.status_code == 403, answer.text
