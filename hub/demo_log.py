@@ -1,5 +1,6 @@
-"""A recording that the demo plays: any telemetry log or ULog, as the tlog that the agent's file link reads, and the proof
-that what comes back from the hub is the same."""
+"""A recording that the demo plays: a telemetry log or ULog as the tlog that the agent's file link reads, and the proof
+that what comes back from the hub is the same.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,6 @@
 """What the hub holds of one aircraft, in numbers: for the demo's report and for tests of the whole path."""
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from hub.store.query import Query, scalar
 
