@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient
 
 from hub.api.app import build_app
+from hub.api.receiving import UploadReceiving
 from hub.api.state import ApiParts
 from hub.api.tokens import Tokens, new_api_key
+from hub.ingest.pipeline import HubKey
+from hub.pki import DeviceAuthority
 from hub.store.keys import create_key
 from hub.store.tenant import tenant
-from shared.channels import BY_NAME
 from shared.envelope import digest
 from shared.ids import key_id, new_id
 from tests.fix_evidence import SignedFlight, new_key
@@ -75,7 +78,8 @@ def _store(conn: Any, org: uuid.UUID, aircraft: uuid.UUID, signed: SignedFlight,
     boot, kid = uuid.UUID(int=3), key_id(signed.device[1])
     end = start_utc_us + (rows - 1) * 100_000
     conn.execute(
-        "INSERT INTO streams (org_id, stream_id, aircraft_id, key_id, newest_seq, newest_boot) VALUES (%s,%s,%s,%s,%s,%s)",
+        "INSERT INTO streams (org_id, stream_id, aircraft_id, key_id, newest_seq, newest_boot)"
+        " VALUES (%s,%s,%s,%s,%s,%s)",
         (org, signed.stream, aircraft, kid, signed.batches + 1, boot),
     )
     prev = bytes(32)
@@ -100,11 +104,12 @@ def _store(conn: Any, org: uuid.UUID, aircraft: uuid.UUID, signed: SignedFlight,
     )  # fmt: skip
     motors = [1000 + i for i in range(rows)] + [1500] * rows
     conn.execute(
-        "INSERT INTO telemetry_chunks (org_id, session_id, t0_utc_us, t1_utc_us, aircraft_id, n, settled, lat_deg, lon_deg,"
-        " alt_msl_m, battery_v, armed, flight_mode, motor_output_us)"
+        "INSERT INTO telemetry_chunks (org_id, session_id, t0_utc_us, t1_utc_us, aircraft_id, n, settled, lat_deg,"
+        " lon_deg, alt_msl_m, battery_v, armed, flight_mode, motor_output_us)"
         " VALUES (%s,%s,%s,%s,%s,%s,false,%s,%s,%s,%s,%s,%s,%s)",
         (org, signed.flight, start_utc_us, end, aircraft, rows, [473977418 + i for i in range(rows)], [85455939] * rows,
-         [48812] * rows, [None, *range(1200, 1199 + rows)], [0] * 10 + [1] * (rows - 10), [5] * (rows // 2) + [6] * (rows - rows // 2),
+         [48812] * rows, [None, *range(1200, 1199 + rows)], [0] * 10 + [1] * (rows - 10),
+         [5] * (rows // 2) + [6] * (rows - rows // 2),
          motors),
     )  # fmt: skip
     conn.execute(
@@ -119,10 +124,34 @@ def _store(conn: Any, org: uuid.UUID, aircraft: uuid.UUID, signed: SignedFlight,
     )
 
 
+@dataclass
+class SimpleEnrolling:
+    """A real device authority; the broker is only told of."""
+
+    authority: DeviceAuthority
+    let_in: list[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=list)
+
+    def certificate(self, csr_pem: str, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> str:
+        return self.authority.sign_device(csr_pem, org_id, aircraft_id).certificate_pem
+
+    def ca_pem(self) -> str:
+        return self.authority.ca_pem
+
+    def broker(self) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": 8883, "tls": True}
+
+    def enrolled(self, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
+        self.let_in.append((org_id, aircraft_id))
+
+
 @pytest.fixture
-def api_client(hub_database: HubDatabase) -> Iterator[TestClient]:
+def api_client(hub_database: HubDatabase, tmp_path: Path) -> Iterator[TestClient]:
     """The application on a database of its own."""
-    parts = ApiParts(database_url=hub_database.url("dbx_api"), pepper=PEPPER, hub_key=HUB_KEY)
+    receiving = UploadReceiving(hub_database.url("dbx_ingest"), HubKey(HUB_KEY, key_id(HUB_PUBLIC)))
+    parts = ApiParts(
+        database_url=hub_database.url("dbx_api"), pepper=PEPPER, hub_key=HUB_KEY, receiving=receiving,
+        enrolling=SimpleEnrolling(DeviceAuthority(tmp_path / "pki")),
+    )  # fmt: skip
     with TestClient(build_app(parts)) as client:
         yield client
 

@@ -66,7 +66,7 @@ class SignedFlight:
 
     def seal(self, seq: int, prev: bytes, columns: bytes, records: tuple = ()) -> bytes:
         batch = Batch(
-            self.stream, seq, uuid.UUID(int=3), self.flight, Lane.live, prev, (seq * 1_000_000, seq * 1_000_000 + 999_999),
+            self.stream, seq, uuid.UUID(int=3), self.flight, Lane.live, prev, (seq * 10**6, seq * 10**6 + 999_999),
             (TimeMapping(ClockSource.gps, 0, 1_700_000_000_000_000, 1000),),
             Counts(self.frames if columns else 0), columns, records, (1, 1),
         )  # fmt: skip

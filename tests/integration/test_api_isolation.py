@@ -1,5 +1,5 @@
-"""Nobody reaches what belongs to another organisation, by any route. Routes come from the application itself, so that a new
-one cannot be forgotten."""
+"""Nobody reaches what belongs to another organisation, by any route. Routes come from the application itself, so that
+a new one cannot be forgotten."""
 
 import uuid
 
