@@ -34,7 +34,7 @@ usage: dbx COMMAND [options]        (each command answers --help)
   agent     the recorder on the aircraft
               enroll run status doctor stop
   hub       the cloud side
-              up ingest api worker migrate broker-files
+              up ingest api worker migrate broker-files org key aircraft audit
   models    train, evaluate and package the anomaly models
               train evaluate show
   verify    check an exported evidence file offline: verify FILE
