@@ -15,10 +15,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 pytest_plugins = [
     "tests.fix_broker",
+    "tests.fix_agent",
     "tests.fix_postgres",
     "tests.fix_hub_database",
     "tests.fix_fleet",
     "tests.fix_api",
+    "tests.fix_model_flights",
+    "tests.fix_pages",
 ]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

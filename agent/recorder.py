@@ -1,0 +1,537 @@
+"""The recorder: frames in, journal rows and sealed batches out. No thread, no socket, no clock of its own.
+
+Every change of what is on disk happens in one transaction together with the state that speaks of it, so a power cut
+between any two instructions leaves the file as it was before or after the whole step. What is in memory and not yet on
+disk is at most a second of frames, and after a failed write a bounded number of bytes; what falls out is a gap record.
+"""
+
+import sqlite3
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import cbor2
+
+from agent import budget, journal, store
+from agent.clock_model import ClockModel
+from agent.sealing import MAX_BATCH_BYTES, Content, Signer, seal, split
+from agent.session import PREROLL_US, Identity, RecorderState, pack_state
+from agent.store import JournalRow, OutboxRow, Store
+from agent.tally import Tally, count
+from shared.batch import Counts
+from shared.frames import Frames, join
+from shared.ids import new_id
+from shared.receipt import Receipt
+from shared.records import DirectiveReport, Finding, Gap, Record
+from shared.topics import Lane
+
+_US = 1_000_000
+RECEIPT_PATIENCE_US = 5 * _US
+"""How long receipts wait for a transaction to travel in, before they get one of their own."""
+
+
+Boundary = Callable[[sqlite3.Connection, "RecorderState"], None]
+"""What else happens in the transaction that seals: a session opens or closes."""
+
+
+Reopen = Callable[["RecorderState"], tuple[Store, "RecorderState", Gap]]
+"""Sets a torn store aside and gives a new one, its state and the gap record that says so."""
+
+
+class Now(NamedTuple):
+    """recorder_us: the clock that stamps frames. wall_us: this machine's monotonic clock (the same on a live link)."""
+
+    recorder_us: int
+    wall_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to record; directives change it. record: "always", or "armed" (then only the pre-roll is kept in memory)."""
+
+    record: str = "always"
+    journal_us: int = _US
+    live_us: int = 2 * _US
+    backlog_us: int = 30 * _US
+    max_memory_bytes: int = 16 << 20
+    quota_bytes: int = 2 << 30
+
+
+@dataclass(slots=True)
+class Totals:
+    """What this process has done; bytes are raw MAVLink except wire_bytes (envelopes)."""
+
+    frames: int = 0
+    journaled: int = 0
+    sealed: int = 0
+    batches: int = 0
+    raw_bytes: int = 0
+    wire_bytes: int = 0
+    bad_crc: int = 0
+    junk_bytes: int = 0
+    sessions: int = 0
+    findings: int = 0
+    gaps: int = 0
+    receipted: int = 0
+    receipt_mismatch: int = 0
+    write_errors: int = 0
+
+
+@dataclass(slots=True)
+class Loss:
+    """Frames lost before they were sealed, to be owned up to by a gap record."""
+
+    frames: int | None = 0
+    size_bytes: int = 0
+    from_us: int | None = None
+    to_us: int | None = None
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class _Guard:
+    """Whether the guarded step failed."""
+
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Frames that are not sealed: `journaled` are on disk too (up to row last_id), `fresh` only here."""
+
+    fresh: list[Frames] = field(default_factory=list)
+    journaled: list[Frames] = field(default_factory=list)
+    last_id: int = 0
+    fresh_since_us: int | None = None
+    since_us: int | None = None
+    size_bytes: int = 0
+    fresh_bytes: int = 0
+    first_us: int | None = None
+
+
+class Recorder:
+    """See the module. Used by one thread; `receipts` and `receipted` may be used by another."""
+
+    def __init__(
+        self, opened: Store, state: RecorderState, signer: Signer, clock: ClockModel, policy: Policy, reopen: Reopen
+    ) -> None:  # fmt: skip
+        self.store = opened
+        self.state = state
+        self.signer = signer
+        self.clock = clock
+        self.policy = policy
+        self.is_live = False
+        """Whether the link to the hub is up: short batches in the live lane."""
+        self.vehicle: Identity | None = None
+        self.totals = Totals()
+        self.losses: dict[str, Loss] = {}
+        self.records: list[Record] = []
+        self.receipts: deque[Receipt] = deque()
+        self.damaged: deque[OutboxRow] = deque()
+        """Batches that their reader found damaged on disk."""
+        self.holds: set[bytes] = set()
+        self.write_failed = ""
+        """What the last failed write said; empty while writing works."""
+        self.is_full = False
+        """Whether the quota is filled with what may not be evicted: frames are lost until there is room."""
+        self.generation = 0
+        """Grows when the store is replaced."""
+        self.reopen = reopen
+        self._waiting = _Waiting()
+        self._counts = Counts()
+        self._receipts_since_us: int | None = None
+        self._retry_at_us = 0
+
+    # --- frames in
+
+    def add(self, frames: Frames, now: Now, position: int | None = None) -> None:
+        """Take frames that were received; they are on disk within journal_us of the next `tick`s."""
+        if position is not None:
+            self.state.position = position
+        if not len(frames):
+            return
+        self.totals.frames += len(frames)
+        self.totals.raw_bytes += len(frames.data)
+        if self.is_full:
+            span = int(frames.time_us[0]), int(frames.time_us[-1])
+            self.lost("write_failed", Loss(len(frames), len(frames.data), *span, "the quota is full of held flights"))
+            return
+        w = self._waiting
+        w.fresh.append(frames)
+        w.fresh_bytes += len(frames.data)
+        w.size_bytes += len(frames.data)
+        w.fresh_since_us = now.wall_us if w.fresh_since_us is None else w.fresh_since_us
+        w.since_us = now.wall_us if w.since_us is None else w.since_us
+        w.first_us = int(frames.time_us[0]) if w.first_us is None else w.first_us
+        if w.size_bytes >= MAX_BATCH_BYTES and self._is_kept():
+            self.seal_now(now)
+
+    def take_back(self, frames: Frames, row: JournalRow, now: Now) -> None:
+        """A journal row of an earlier run: already on disk, to be sealed."""
+        w = self._waiting
+        w.journaled.append(frames)
+        w.last_id = row.id
+        w.size_bytes += len(frames.data)
+        w.since_us = now.wall_us if w.since_us is None else w.since_us
+        self.state.position = max(self.state.position, row.position)
+
+    def saw_damage(self, bad_crc: int, junk_bytes: int) -> None:
+        """Damage that the scanner met since the last call."""
+        c = self._counts
+        self._counts = replace(c, bad_crc=c.bad_crc + bad_crc, junk_bytes=c.junk_bytes + junk_bytes)
+        self.totals.bad_crc += bad_crc
+        self.totals.junk_bytes += junk_bytes
+
+    def lost(self, reason: str, loss: Loss) -> None:
+        """Own up to a loss; a gap record goes out with the next batch."""
+        known = self.losses.setdefault(reason, Loss(from_us=loss.from_us))
+        known.frames = None if known.frames is None or loss.frames is None else known.frames + loss.frames
+        known.size_bytes += loss.size_bytes
+        known.to_us = loss.to_us
+        known.detail = loss.detail or known.detail
+        self._counts = replace(self._counts, dropped=self._counts.dropped + (loss.frames or 0))
+
+    # --- what is due
+
+    def tick(self, now: Now) -> None:
+        """Journal or seal what is due. Never raises for a full or failing disk: it is tried again a second later."""
+        w = self._waiting
+        if self.write_failed and now.wall_us < self._retry_at_us:
+            return self._bound_memory()
+        if self.is_full:
+            self.keep_to_quota(now)
+        if not self._is_kept():
+            self._trim_preroll(now)
+        elif self._seal_is_due(now):
+            self.seal_now(now)
+        elif w.fresh_since_us is not None and now.wall_us - w.fresh_since_us >= self.policy.journal_us:
+            self.journal_now(now)
+        if self.receipts and self._receipts_since_us is None:
+            self._receipts_since_us = now.wall_us
+        waited = now.wall_us - (self._receipts_since_us or now.wall_us)
+        if self.receipts and (waited > RECEIPT_PATIENCE_US or len(self.receipts) > 100):
+            with self._guarded(now), self._change():
+                pass
+        if self.damaged:
+            self.give_up(now)
+        if self.records or self.losses:
+            self.report((), now)
+
+    def _is_kept(self) -> bool:
+        return self.policy.record != "armed" or self.state.session is not None or self._is_pinned(0)
+
+    def _is_pinned(self, from_us: int) -> bool:
+        return self.state.pin_until_us is not None and from_us <= self.state.pin_until_us
+
+    def _seal_is_due(self, now: Now) -> bool:
+        w = self._waiting
+        if w.since_us is None:
+            return False
+        span = max(now.wall_us - w.since_us, now.recorder_us - (w.first_us or now.recorder_us))
+        return span >= (self.policy.live_us if self.is_live else self.policy.backlog_us)
+
+    def _trim_preroll(self, now: Now) -> None:
+        """While only flights are recorded, keep the last 30 s in memory as the next flight's pre-roll."""
+        w = self._waiting
+        while w.fresh and int(w.fresh[0].time_us[-1]) < now.recorder_us - PREROLL_US:
+            w.size_bytes -= len(w.fresh[0].data)
+            w.fresh_bytes -= len(w.fresh.pop(0).data)
+        w.first_us = int(w.fresh[0].time_us[0]) if w.fresh else None
+
+    def journal_now(self, now: Now) -> bool:
+        """Put what is only in memory on disk. False when the disk refuses."""
+        w = self._waiting
+        if not w.fresh:
+            return True
+        frames = join(w.fresh)
+        session = self.state.session.session if self.state.session else None
+        row = JournalRow(0, self.state.boot, session, len(frames), self.state.position, journal.pack(frames))
+        with self._guarded(now) as guard, self.store.transaction() as conn:
+            w.last_id = store.add_journal(conn, row)
+            self._apply_receipts(conn)
+        if guard.failed:
+            return False
+        w.journaled.append(frames)
+        w.fresh, w.fresh_bytes, w.fresh_since_us = [], 0, None
+        self.totals.journaled += len(frames)
+        return True
+
+    def seal_now(self, now: Now, boundary: Boundary | None = None) -> bool:
+        """Seal all that waits (and open or close a session at this boundary), in one transaction."""
+        w = self._waiting
+        if not w.fresh and not w.journaled and boundary is None:
+            return True
+        frames = join(w.journaled + w.fresh)
+        fresh = sum(len(f) for f in w.fresh)
+        with self._guarded(now) as guard, self._change() as (conn, draft):
+            for part in split(frames):
+                self._put_frames(conn, draft, part)
+            store.drop_journal(conn, w.last_id)
+            self._put_waiting_records(conn, draft, now)
+            if boundary is not None:
+                boundary(conn, draft)
+            draft.trim_recent(now.recorder_us)
+        if guard.failed:
+            return False
+        self._waiting = _Waiting()
+        self.totals.journaled += fresh
+        self.totals.sealed += len(frames)
+        self.keep_to_quota(now)
+        return True
+
+    # --- sessions, records, pins
+
+    def arm(self, vehicle: Identity, at_us: int, now: Now) -> bool:
+        """The vehicle armed: what came before is sealed, a session opens. False when the disk refuses."""
+
+        def boundary(conn: sqlite3.Connection, draft: RecorderState) -> None:
+            opened = draft.open_session(vehicle, at_us)
+            self.put_records(conn, draft, (opened.opening(),), now)
+            self.totals.sessions += 1
+
+        return self.state.session is not None or self.seal_now(now, boundary)
+
+    def disarm(self, reason: str, at_us: int | None, now: Now) -> bool:
+        """The session ends (disarmed, reboot, link_lost, stopped): its last batch is sealed, its manifest goes out."""
+        return self.state.session is None or self.seal_now(now, lambda c, d: self._close(c, d, reason, at_us, now))
+
+    def new_boot(self, now: Now, epoch: uuid.UUID | None = None) -> bool:
+        """The vehicle rebooted (or recorder time began anew: `epoch`): an open session closes, another boot begins."""
+
+        def boundary(conn: sqlite3.Connection, draft: RecorderState) -> None:
+            self._close(conn, draft, "reboot", None, now)
+            draft.boot, draft.covered_us, draft.epoch = new_id(), None, epoch or draft.epoch
+            draft.wire.clear()
+            draft.recent.clear()
+
+        return self.seal_now(now, boundary)
+
+    def _close(
+        self, conn: sqlite3.Connection, draft: RecorderState, reason: str, at_us: int | None, now: Now
+    ) -> None:  # fmt: skip
+        if draft.session is None:
+            return
+        closing = draft.session.closing(reason, draft.chain, at_us)
+        draft.session = None
+        self.put_records(conn, draft, (closing,), now)
+
+    def report(self, records: tuple[Record, ...], now: Now) -> bool:
+        """Send records at once, in the alert lane; the journal is written with them (a finding may precede a crash)."""
+        self.records += records
+        self.journal_now(now)
+        with self._guarded(now) as guard, self._change() as (conn, draft):
+            self._put_waiting_records(conn, draft, now)
+        return not guard.failed
+
+    def pin(self, from_us: int, to_us: int, now: Now) -> int:
+        """Keep full-rate data of a span from eviction until it is receipted; returns batches newly pinned."""
+        pinned = 0
+        with self._guarded(now), self._change() as (conn, draft):
+            draft.pin_until_us = max(to_us, draft.pin_until_us or to_us)
+            pinned = store.pin_span(conn, from_us, to_us)
+        return pinned
+
+    def give_up(self, now: Now) -> None:
+        """Take damaged batches out, with a gap record in the same transaction."""
+        rows = {row.id: row for row in list(self.damaged)}
+        with self._guarded(now) as guard, self._change() as (conn, draft):
+            gone = [
+                replace(gap, detail="damaged on disk") for gap in budget.gaps(list(rows.values()), store.streams(conn))
+            ]
+            store.drop_outbox(conn, list(rows))
+            self.put_records(conn, draft, tuple(gone), now)
+        if not guard.failed:
+            self.damaged.clear()
+
+    def set_policy(self, policy: Policy, report: DirectiveReport, values: bytes, now: Now) -> None:
+        """Record by another policy from here on, and say so; both are on disk together."""
+        self._remember("policy", values, report, now)
+        self.policy = policy
+
+    def set_holds(self, holds: set[bytes], report: DirectiveReport, now: Now) -> None:
+        """Hold these sessions against eviction."""
+        self._remember("holds", cbor2.dumps(sorted(holds)), report, now)
+        self.holds = holds
+
+    def _remember(self, key: str, value: bytes, report: DirectiveReport, now: Now) -> None:
+        with self._guarded(now), self._change() as (conn, draft):
+            store.set_state(conn, key, value)
+            store.set_state(conn, "directive", cbor2.dumps(report.version))
+            self.put_records(conn, draft, (report,), now)
+
+    def end_of_log(self, now: Now) -> bool:
+        """The log is played to its end: everything is sealed, an open session closes, the next play begins anew."""
+
+        def boundary(conn: sqlite3.Connection, draft: RecorderState) -> None:
+            self._close(conn, draft, "stopped", None, now)
+            draft.boot, draft.epoch, draft.covered_us, draft.position = new_id(), new_id(), None, 0
+            draft.wire.clear()
+            draft.recent.clear()
+
+        return self.seal_now(now, boundary)
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits: no frame unsealed, no batch without receipt."""
+        with self.store.lock:
+            return not self._waiting.fresh and not self._waiting.journaled and not store.queued(self.store.conn)
+
+    def apply_receipts(self, now: Now) -> None:
+        """Delete what is receipted without waiting for company."""
+        if self.receipts:
+            with self._guarded(now), self._change():
+                pass
+
+    # --- inside a transaction
+
+    @contextmanager
+    def _change(self) -> Iterator[tuple[sqlite3.Connection, RecorderState]]:
+        """A transaction with a draft of the state, which becomes the state when it is on disk."""
+        draft = self.state.copy()
+        before = replace(self.totals), list(self.records), dict(self.losses), self._counts
+        try:
+            with self.store.transaction() as conn:
+                yield conn, draft
+                self._apply_receipts(conn)
+                store.set_state(conn, "recorder", pack_state(draft))
+        except BaseException:
+            self.totals, self.records, self.losses, self._counts = before
+            raise
+        self.state = draft
+
+    def _put_frames(self, conn: sqlite3.Connection, draft: RecorderState, frames: Frames) -> None:
+        tally, draft.wire = count(frames, draft.wire)
+        tally.bad_crc, tally.junk_bytes = self._counts.bad_crc, self._counts.junk_bytes
+        covered = draft.covered_us if draft.covered_us is not None else int(frames.time_us.min()) - 1
+        until = max(covered, int(frames.time_us.max()))
+        counts = replace(self._counts, frames=len(frames), bytes=len(frames.data))
+        content = Content(
+            boot=draft.boot, session=draft.session.session if draft.session else None,
+            lane=Lane.live if self.is_live else Lane.backlog, covers=(covered, until), clock=self.clock.mappings(),
+            counts=counts, frames=frames, vehicle=self._address(), pinned=self._is_pinned(int(frames.time_us[0])),
+        )  # fmt: skip
+        draft.covered_us = until
+        self._put(conn, draft, content, tally)
+        self._counts = Counts()
+
+    def _put_waiting_records(self, conn: sqlite3.Connection, draft: RecorderState, now: Now) -> None:
+        """Seal the records that wait, losses as gap records among them, into one batch of the alert lane."""
+        gaps = [
+            Gap(reason, draft.chain.stream, session=draft.session.session if draft.session else None,
+                frames=loss.frames, size_bytes=loss.size_bytes, from_us=loss.from_us, to_us=loss.to_us,
+                detail=loss.detail)
+            for reason, loss in self.losses.items()
+        ]  # fmt: skip
+        records = (*self.records, *gaps)
+        if not records:
+            return
+        self.put_records(conn, draft, records, now)
+        self.records, self.losses = [], {}
+
+    def put_records(
+        self, conn: sqlite3.Connection, draft: RecorderState, records: tuple[Record, ...], now: Now
+    ) -> None:
+        """Seal records into one batch of the alert lane."""
+        at = draft.covered_us if draft.covered_us is not None else now.recorder_us
+        content = Content(
+            boot=draft.boot, session=_session_of(draft, records), lane=Lane.alert, covers=(at, at),
+            clock=self.clock.mappings(), records=records, vehicle=self._address(),
+        )  # fmt: skip
+        self.totals.gaps += sum(isinstance(r, Gap) for r in records)
+        self.totals.findings += sum(isinstance(r, Finding) for r in records)
+        self._put(conn, draft, content, Tally(batches=1))
+
+    def _put(self, conn: sqlite3.Connection, draft: RecorderState, content: Content, tally: Tally) -> None:
+        row, envelope, draft.chain = seal(draft.chain, self.signer, content)
+        store.add_outbox(conn, row, envelope)
+        draft.sealed(row.seq, tally, content.frames is not None)
+        self.totals.batches += 1
+        self.totals.wire_bytes += row.size
+
+    def _address(self) -> tuple[int, int] | None:
+        return (self.vehicle.sysid, self.vehicle.compid) if self.vehicle else None
+
+    def _apply_receipts(self, conn: sqlite3.Connection) -> None:
+        """Delete what the hub has signed for; a digest that is not ours deletes nothing."""
+        if not self.receipts:
+            return
+        numbers = {stream: no for no, stream in store.streams(conn).items()}
+        done: list[int] = []
+        for _ in range(len(self.receipts)):
+            receipt = self.receipts.popleft()
+            if receipt.stream not in numbers:
+                continue
+            for seq, digest in receipt.committed().items():
+                key = numbers[receipt.stream] << store.SEQ_BITS | seq
+                ours = store.outbox_digest(conn, key)
+                self.totals.receipt_mismatch += ours is not None and ours != digest
+                if ours == digest:
+                    done.append(key)
+        store.drop_outbox(conn, done)
+        self.totals.receipted += len(done)
+        self._receipts_since_us = None
+
+    # --- when the disk is full, failing or damaged
+
+    @contextmanager
+    def _guarded(self, now: Now) -> Iterator[_Guard]:
+        """Catch what the disk can do; what was to be written stays in memory and is tried again."""
+        guard = _Guard()
+        try:
+            yield guard
+        except sqlite3.Error as e:
+            guard.failed = True
+            self.totals.write_errors += 1
+            self.write_failed = str(e)
+            self._retry_at_us = now.wall_us + _US
+            if store.is_damage(e):
+                self._replace_store()
+            self._bound_memory()
+        else:
+            self.write_failed = ""
+
+    def _replace_store(self) -> None:
+        """The file is torn: set it aside and go on in a new one; what is in memory is written there."""
+        w = self._waiting
+        w.fresh, w.journaled, w.last_id = w.journaled + w.fresh, [], 0
+        w.fresh_bytes = w.size_bytes
+        self.store.close()
+        self.store, self.state, gap = self.reopen(self.state)
+        self.records.append(gap)
+        self.generation += 1
+
+    def _bound_memory(self) -> None:
+        """Drop the oldest frames that are only in memory when they exceed the bound, and own up to it."""
+        w = self._waiting
+        while w.fresh_bytes > self.policy.max_memory_bytes and w.fresh:
+            oldest = w.fresh.pop(0)
+            w.fresh_bytes -= len(oldest.data)
+            w.size_bytes -= len(oldest.data)
+            span = int(oldest.time_us[0]), int(oldest.time_us[-1])
+            self.lost("write_failed", Loss(len(oldest), len(oldest.data), *span, self.write_failed))
+
+    def keep_to_quota(self, now: Now) -> None:
+        """Evict what the quota no longer holds, each run of batches with its gap record in the same transaction."""
+        while self.store.size_bytes() > self.policy.quota_bytes:
+            over = self.store.size_bytes() - int(self.policy.quota_bytes * budget.TARGET)
+            rows: list[OutboxRow] = []
+            with self._guarded(now) as guard, self._change() as (conn, draft):
+                rows = budget.choose(store.evictable(conn, sorted(self.holds), budget.MAX_ROWS), over)
+                names = store.streams(conn)
+                store.drop_outbox(conn, [row.id for row in rows])
+                if rows:
+                    self.put_records(conn, draft, tuple(budget.gaps(rows, names)), now)
+            self.is_full = not rows and not guard.failed
+            if guard.failed or not rows:
+                return
+        self.is_full = False
+
+
+def _session_of(draft: RecorderState, records: tuple[Record, ...]) -> uuid.UUID | None:
+    """The flight that records belong to: the open one, else the one that they name."""
+    if draft.session is not None:
+        return draft.session.session
+    named = (getattr(record, "session", None) for record in records)
+    return next((session for session in named if session is not None), None)
