@@ -180,7 +180,7 @@ SELECT make_audited_table('directives', 'envelope');
 CREATE TABLE jobs (
     org_id uuid NOT NULL REFERENCES organizations,
     job_id uuid NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('settle', 'analyse')),
+    kind text NOT NULL CHECK (kind = 'settle'),
     subject_id uuid NOT NULL,
     run_after timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,

@@ -10,7 +10,7 @@ import psycopg
 from shared.ids import new_id
 
 Connection = psycopg.Connection[Any]
-Kind = Literal["settle", "analyse"]
+Kind = Literal["settle"]
 LEASE_S = 600
 MOST_BACKOFF_S = 3600
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from hub.store.rows import RowArray
+from shared.clock import UNKNOWN, ClockSource, TimeMapping
 
 Connection = psycopg.Connection[Any]
 BatchKey = tuple[uuid.UUID, int]
@@ -162,3 +163,17 @@ def read_envelopes(conn: Connection, org_id: uuid.UUID, keys: Sequence[BatchKey]
         (org_id, [k[0] for k in keys], [k[1] for k in keys]),
     )
     return {(stream, int(seq)): bytes(envelope) for stream, seq, envelope in rows.fetchall()}
+
+
+def best_clock(
+    conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID, boot_id: uuid.UUID, stream_ids: Sequence[uuid.UUID]
+) -> TimeMapping:
+    """The best mapping that any batch of a boot carried: by source, then the least uncertain, then the latest."""
+    row = conn.execute(
+        "SELECT clock_source, clock_offset_us, clock_uncertainty_us FROM ingest_batches"
+        " WHERE org_id = %s AND stream_id = ANY (%s) AND aircraft_id = %s AND boot_id = %s AND clock_offset_us IS NOT NULL"
+        " ORDER BY clock_source DESC, CASE WHEN clock_uncertainty_us < 0 THEN NULL ELSE clock_uncertainty_us END"
+        " NULLS LAST, seq DESC LIMIT 1",
+        (org_id, sorted(set(stream_ids)), aircraft_id, boot_id),
+    ).fetchone()
+    return UNKNOWN if row is None else TimeMapping(ClockSource(row[0]), 0, int(row[1]), int(row[2]))

@@ -67,3 +67,89 @@ def upsert_sessions(conn: Connection, rows: RowArray) -> dict[uuid.UUID, Session
     The clock offset of a session that exists is not changed: only settling does that, for all its rows at once.
     """
     return {r[0]: SessionState(*r) for r in conn.execute(_UPSERT, (rows,)).fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What settling must know of a session: what its records say."""
+
+    aircraft_id: uuid.UUID
+    stream_id: uuid.UUID
+    boot_id: uuid.UUID
+    state: str
+    first_seq: int | None
+    last_seq: int | None
+    armed_us: int | None
+    disarmed_us: int | None
+    mav_type: int | None
+    mav_autopilot: int | None
+    vehicle: tuple[int, int] | None
+    manifest_batches: int | None
+    chain_head: bytes | None
+
+
+def lock_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> SessionFacts | None:
+    """The session, locked against ingest until the transaction ends; None when there is none."""
+    row = conn.execute(
+        "SELECT aircraft_id, stream_id, boot_id, state, first_seq, last_seq, armed_us, disarmed_us, mav_type, mav_autopilot,"
+        " sysid, compid, manifest_batches, chain_head FROM flight_sessions WHERE org_id = %s AND session_id = %s FOR UPDATE",
+        (org_id, session_id),
+    ).fetchone()
+    if row is None:
+        return None
+    vehicle = None if row[10] is None or row[11] is None else (int(row[10]), int(row[11]))
+    return SessionFacts(*row[:10], vehicle, row[12], None if row[13] is None else bytes(row[13]))
+
+
+def count_gaps(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> int:
+    """Gap records that touch the session: they name it, or sequences of its stream within it."""
+    row = conn.execute(
+        "SELECT count(*) FROM flight_sessions s JOIN gaps g ON g.org_id = s.org_id AND g.aircraft_id = s.aircraft_id"
+        " AND (g.session_id = s.session_id OR (g.stream_id = s.stream_id AND g.first_seq <= s.last_seq"
+        " AND g.last_seq >= s.first_seq)) WHERE s.org_id = %s AND s.session_id = %s",
+        (org_id, session_id),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settling found, to be written to the session's row."""
+
+    boot_id: uuid.UUID
+    clock_source: int
+    clock_offset_us: int
+    clock_uncertainty_us: int
+    started_utc_us: int
+    ended_utc_us: int
+    grid_rows: int
+    max_alt_rel_m: float | None
+    max_groundspeed_mps: float | None
+    distance_m: float | None
+    complete: bool
+
+
+def settle_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, s: Settlement) -> None:
+    """Write what settling found, and give records that were dated by another clock mapping their new dates."""
+    conn.execute(
+        "UPDATE flight_sessions SET settled_at = now(), boot_id = %s, clock_source = %s, clock_offset_us = %s,"
+        " clock_uncertainty_us = %s, started_utc_us = %s, ended_utc_us = %s, grid_rows = %s, max_alt_rel_m = %s,"
+        " max_groundspeed_mps = %s, distance_m = %s, complete = %s WHERE org_id = %s AND session_id = %s",
+        (s.boot_id, s.clock_source, s.clock_offset_us, s.clock_uncertainty_us, s.started_utc_us, s.ended_utc_us, s.grid_rows,
+         s.max_alt_rel_m, s.max_groundspeed_mps, s.distance_m, s.complete, org_id, session_id),
+    )  # fmt: skip
+    conn.execute(
+        "UPDATE findings SET start_utc_us = start_us + %(o)s, end_utc_us = end_us + %(o)s"
+        " WHERE org_id = %(org)s AND session_id = %(s)s AND start_utc_us <> start_us + %(o)s",
+        {"o": s.clock_offset_us, "org": org_id, "s": session_id},
+    )
+
+
+def find_span(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> tuple[int, int] | None:
+    """(started, ended) in us since 1970 UTC; None when there is no such session."""
+    row = conn.execute(
+        "SELECT started_utc_us, ended_utc_us FROM flight_sessions WHERE org_id = %s AND session_id = %s",
+        (org_id, session_id),
+    ).fetchone()
+    return (int(row[0]), int(row[1])) if row else None

@@ -1,0 +1,114 @@
+"""The worker process: settles, analyses, keeps house. Any number side by side: a job is run by who claims it."""
+
+import datetime as dt
+import logging
+import threading
+import time
+import uuid
+from typing import Any
+
+import psycopg
+
+from hub.ingest.table_rows import RowTypes
+from hub.installation import Installation
+from hub.migrate import check
+from hub.store import chunks, jobs
+from hub.store.jobs import Job
+from hub.store.rows import use_rows
+from hub.store.tenant import tenant
+from hub.worker.analysis import Analyst, data_version, store_analysis
+from hub.worker.settle import Settled, settle
+from shared.scoring import packaged_bundle
+
+log = logging.getLogger("dbx.worker")
+POLL_S = 0.5
+LONGEST_PAUSE_S = 10.0
+DAYS_S = 3600.0
+DAYS_AHEAD = 3
+
+
+class Worker:
+    """Runs due jobs on one connection as dbx_worker."""
+
+    def __init__(self, conn: psycopg.Connection[Any], analyst: Analyst) -> None:
+        use_rows(conn)
+        self._conn = conn
+        self._types = RowTypes(conn)
+        self._analyst = analyst
+        self._days_s = 0.0
+
+    def run_due(self) -> int:
+        """Run what is due now; how many jobs. psycopg.OperationalError: the database is gone."""
+        self._keep_days()
+        due = jobs.due(self._conn)
+        return sum(self._run(org_id, job_id) for org_id, job_id in due)
+
+    def _run(self, org_id: uuid.UUID, job_id: uuid.UUID) -> bool:
+        with tenant(self._conn, org_id, actor="worker"):
+            job = jobs.claim(self._conn, org_id, job_id)
+        if job is None:
+            return False
+        try:
+            self._do(job)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise  # the lease runs out, and the job is done by whoever is there
+        except Exception as e:  # one job must not stop the others; it says why and waits longer each time
+            log.exception("job failed", extra={"kind": job.kind, "subject": str(job.subject_id), "times": job.attempts})
+            with tenant(self._conn, org_id, actor="worker"):
+                jobs.postpone(self._conn, job, f"{type(e).__name__}: {e}")
+        else:
+            with tenant(self._conn, org_id, actor="worker"):
+                jobs.finish(self._conn, job)
+        return True
+
+    def _do(self, job: Job) -> None:
+        began = time.monotonic()
+        settled = settle(self._conn, self._types, job.org_id, job.subject_id)
+        if settled is None:
+            return
+        rows = sum(len(g.tick_us) for g in settled.grids)
+        log.info("settled", extra={"session": str(job.subject_id), "rows": rows,
+                                   "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
+        if settled.state == "closed":
+            self._analyse(job, settled)
+
+    def _analyse(self, job: Job, settled: Settled) -> None:
+        began = time.monotonic()
+        result = self._analyst.analyse(settled.grids, settled.mav_type, job.subject_id)
+        with tenant(self._conn, job.org_id, actor="worker"):
+            store_analysis(
+                self._conn, job.org_id, settled.aircraft_id, job.subject_id, result, settled.offset_us,
+                data_version(settled.digests),
+            )  # fmt: skip
+        log.info("analysed", extra={"session": str(job.subject_id), "risk": result.risk_level,
+                                    "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
+
+    def _keep_days(self) -> None:
+        """The partitions of today and the next days, made ahead of time."""
+        if time.monotonic() < self._days_s:
+            return
+        today = dt.datetime.now(dt.UTC).date()
+        chunks.ensure_days(self._conn, [today + dt.timedelta(days=k) for k in range(DAYS_AHEAD + 1)])
+        self._days_s = time.monotonic() + DAYS_S
+
+
+def run(installation: Installation, stop: threading.Event) -> None:
+    """Work until `stop`. What `dbx hub worker` runs."""
+    analyst = Analyst(packaged_bundle())
+    url = installation.database_url("dbx_worker")
+    pause_s = POLL_S
+    while not stop.is_set():
+        try:
+            with psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="dbx-worker") as conn:
+                check(conn)
+                conn.execute("SET client_min_messages = error")
+                worker = Worker(conn, analyst)
+                log.info("worker runs")
+                pause_s = POLL_S
+                while not stop.is_set():
+                    if not worker.run_due():
+                        stop.wait(POLL_S)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as e:
+            log.error("database failed", extra={"error": str(e)})
+            stop.wait(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
