@@ -64,7 +64,7 @@ PAGES = (
         "flights",
         ("vendor/uPlot.min.css", "css/flight.css", "css/plots.css", "css/findings.css", "css/map.css"),
         ("vendor/uPlot.iife.min.js",),
-    ),  # fmt: skip
+    ),
     Page("/fleet", "fleet", "Fleet", "fleet", ("css/fleet.css", "css/map.css")),
     Page("/system", "system", "System", "system", ("css/system.css",)),
     Page("/login", "login", "Sign in", is_public=True),
@@ -163,7 +163,7 @@ async def _icon(request: Request) -> Response:
 
 def _page_route(page: Page) -> Route:
     async def show(request: Request) -> Response:
-        # A strict cookie is not sent when a link elsewhere leads here; the page's own requests, being same-site, send it.
+        # A strict cookie is not sent when a link elsewhere leads here; the page's own requests do send it.
         is_from_elsewhere = request.headers.get("sec-fetch-site") == "cross-site"
         if not page.is_public and not is_from_elsewhere and SESSION_COOKIE not in request.cookies:
             target = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""), safe="/")

@@ -50,12 +50,32 @@ export async function get(path, { query = {}, etag = null, signal } = {}) {
 
 /** All items of a list, page by page, up to `most`. */
 export async function getAll(path, { query = {}, signal, most = 1000 } = {}) {
-  const items = [];
-  let cursor = null;
-  do {
+  const { data } = await get(path, { query: { limit: 200, ...query }, signal });
+  return follow(path, data, query, signal, most);
+}
+
+async function follow(path, first, query, signal, most) {
+  const items = [...first.items];
+  let cursor = first.next_cursor;
+  while (cursor && items.length < most) {
     const { data } = await get(path, { query: { limit: 200, ...query, cursor }, signal });
     items.push(...data.items);
     cursor = data.next_cursor;
-  } while (cursor && items.length < most);
+  }
   return items;
+}
+
+/** A list that is asked for again and again: load() gives all items, or null when nothing changed (a longer list is read again). */
+export class Feed {
+  constructor(path) {
+    this.path = path;
+    this.etag = null;
+  }
+
+  async load() {
+    const answer = await get(this.path, { query: { limit: 200 }, etag: this.etag });
+    if (answer.isUnchanged) return null;
+    this.etag = answer.data.next_cursor ? null : answer.etag;
+    return follow(this.path, answer.data, {}, undefined, 2000);
+  }
 }

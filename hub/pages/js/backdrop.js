@@ -2,17 +2,34 @@
 
 import { modeColours } from "./plot_paint.js";
 
+const SHORT_PAUSE_S = 6; // a mode is heard once a second: so much silence between two bands says nothing
+
 const span = (b) => ({ from: b.from_utc_us / 1e6, to: b.to_utc_us / 1e6 });
+
+/** Bands without the short pauses between them; those that say the same become one. */
+function joined(bands) {
+  const out = [];
+  for (const band of [...bands].sort((a, b) => a.from - b.from)) {
+    const last = out.at(-1);
+    const isNear = last && band.from - last.to <= SHORT_PAUSE_S;
+    if (isNear && last.label === band.label) last.to = Math.max(last.to, band.to);
+    else {
+      if (isNear) last.to = band.from;
+      out.push({ ...band });
+    }
+  }
+  return out;
+}
 
 /** Parts of [from, to] that no armed band covers. */
 function unarmedSpans(armed, from, to) {
   const spans = [];
   let at = from;
-  for (const band of armed.map(span).sort((a, b) => a.from - b.from)) {
-    if (band.from > at) spans.push({ from: at, to: band.from });
+  for (const band of joined(armed.map(span))) {
+    if (band.from - at > SHORT_PAUSE_S / 2) spans.push({ from: at, to: band.from });
     at = Math.max(at, band.to);
   }
-  if (at < to) spans.push({ from: at, to });
+  if (to - at > SHORT_PAUSE_S / 2) spans.push({ from: at, to });
   return spans;
 }
 
@@ -24,7 +41,7 @@ export function backdropOf(flight, findings) {
   const from = flight.started_utc_us / 1e6;
   const to = endOf(flight);
   return {
-    modes: modes.map((m) => ({ ...span(m), tone: tones.get(m.mode), label: m.mode })),
+    modes: joined(modes.map((m) => ({ ...span(m), tone: tones.get(m.mode), label: m.mode }))),
     unarmed: bands.armed?.length ? unarmedSpans(bands.armed, from, to) : [],
     findings: findings.map((f) => ({ from: f.start_utc_us / 1e6, to: f.end_utc_us / 1e6, severity: f.severity })),
     gaps: (flight.completeness?.gaps ?? []).filter((g) => g.from_utc_us && g.to_utc_us).map(span),

@@ -1,6 +1,7 @@
 // How whole the record is: generated → stored → sent → committed, what was lost between, and why, in words.
 
 import { h, icon } from "./dom.js";
+import { isWhole } from "./flight_words.js";
 import { NONE, count, dateTime, number } from "./format.js";
 
 const REASONS = {
@@ -69,12 +70,13 @@ export function showCompleteness(host, flight) {
   if (!c) return host.replaceChildren(h("p", { class: "statement" }, "The hub says nothing about the completeness of this flight."));
   const isLive = flight.state === "live";
   const found = losses(c, isLive);
-  const tone = isLive ? "accent" : flight.complete ? "ok" : "crit";
-  const verdict = isLive ? "Recording" : flight.complete ? (c.gaps?.length ? "Accounted for" : "Complete") : "Not complete";
+  const isAll = isWhole(flight);
+  const tone = isLive ? "accent" : isAll ? "ok" : "crit";
+  const verdict = isLive ? "Recording" : isAll ? (c.gaps?.length ? "Accounted for" : "Complete") : "Not complete";
   const wasOpen = host.querySelector("details")?.open ?? !isLive;
   host.dataset.tone = tone;
   host.replaceChildren(
-    h("div", { class: "verdict" }, h("h2", null, h("span", { class: `badge ${tone}` }, !isLive && icon(flight.complete ? "check" : "warn"), verdict)), h("p", { class: "statement" }, c.statement ?? "")),
+    h("div", { class: "verdict" }, h("h2", null, h("span", { class: `badge ${tone}` }, !isLive && icon(isAll ? "check" : "warn"), verdict)), h("p", { class: "statement" }, c.statement ?? "")),
     h("ol", { class: "stages", "aria-label": "From the autopilot to the hub" }, stages(c, isLive)),
     found.length ? h("details", { class: "losses", open: wasOpen }, h("summary", null, count(found.length, "remark")), h("ul", null, found.map((l) => h("li", { class: l.tone }, l.text)))) : "",
   );

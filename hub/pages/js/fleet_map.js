@@ -47,15 +47,16 @@ export class FleetLayer {
   draw(ctx, map) {
     this.#group(map);
     const family = getComputedStyle(document.body).fontFamily;
-    for (const { x, y, marks } of this.groups) {
-      const isChosen = marks.some((m) => m.id === this.chosen);
-      const isOnline = marks.some((m) => m.isOnline);
-      const fill = isChosen ? colour("--accent") : isOnline ? colour("--live") : colour("--muted");
-      if (marks.length > 1) this.#cluster(ctx, x, y, marks.length, fill, family);
-      else paintAircraft(ctx, { x, y }, marks[0].heading, fill, colour("--surface"), 9);
-      const label = marks.length > 1 ? marks.map((m) => m.name).slice(0, 3).join(", ") + (marks.length > 3 ? " …" : "") : marks[0].name;
-      this.#label(ctx, x, y, label, isChosen, map, family);
-    }
+    for (const group of this.groups) this.#label(ctx, group, map, family);
+    for (const group of this.groups) this.#mark(ctx, group, family);
+  }
+
+  #mark(ctx, { x, y, marks }, family) {
+    const isChosen = marks.some((m) => m.id === this.chosen);
+    const isOnline = marks.some((m) => m.isOnline);
+    const fill = isChosen ? colour("--accent") : isOnline ? colour("--live") : colour("--muted");
+    if (marks.length > 1) this.#cluster(ctx, x, y, marks.length, fill, family);
+    else paintAircraft(ctx, { x, y }, marks[0].heading, fill, colour("--surface"), 9);
   }
 
   #cluster(ctx, x, y, n, fill, family) {
@@ -70,7 +71,9 @@ export class FleetLayer {
     ctx.fillText(String(n), x, y + 0.5);
   }
 
-  #label(ctx, x, y, text, isChosen, map, family) {
+  #label(ctx, { x, y, marks }, map, family) {
+    const text = marks.slice(0, 3).map((m) => m.name).join(", ") + (marks.length > 3 ? " …" : "");
+    const isChosen = marks.some((m) => m.id === this.chosen);
     ctx.font = `${isChosen ? 650 : 500} 12px ${family}`;
     ctx.textBaseline = "middle";
     const isRight = x + 20 + ctx.measureText(text).width < map.width;

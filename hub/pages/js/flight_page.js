@@ -1,6 +1,6 @@
 // A flight: facts, record, track, plots, findings and events round one view. A live flight is asked about every 2 s.
 
-import { get, getAll } from "./api.js";
+import { Feed, get } from "./api.js";
 import { backdropOf, endOf } from "./backdrop.js";
 import { Board } from "./board.js";
 import { listenKeys, listenTimeMode, listenWheel, readAddress, writeAddress } from "./board_keys.js";
@@ -10,6 +10,7 @@ import { byId, h, onTheme, setText } from "./dom.js";
 import { EventList } from "./events.js";
 import { FindingList } from "./findings.js";
 import { showDownloads, showHead } from "./flight_head.js";
+import { isWhole } from "./flight_words.js";
 import { errorState, openFrame, showLink } from "./frame.js";
 import { poll } from "./poll.js";
 import { listenTabs } from "./tabs.js";
@@ -26,6 +27,7 @@ class FlightPage {
     this.id = id;
     this.path = `flights/${encodeURIComponent(id)}`;
     this.findings = [];
+    this.feeds = { findings: new Feed(`${this.path}/findings`), events: new Feed(`${this.path}/events`) };
     this.backdrop = { modes: [], unarmed: [], findings: [], gaps: [] };
     this.head = { title: byId("title"), crumb: byId("crumb"), badges: byId("badges"), factList: byId("facts") };
   }
@@ -38,6 +40,7 @@ class FlightPage {
     this.axis = new TimeAxis(data.started_utc_us / 1e6);
     this.buildParts();
     this.showFlight();
+    document.body.classList.add("has-flight");
     await Promise.allSettled([this.track.load().then(() => this.timeline.draw()), this.loadFindings(), this.loadEvents()]);
     this.watch();
   }
@@ -90,7 +93,7 @@ class FlightPage {
   }
 
   async loadFindings() {
-    this.findings = await getAll(`${this.path}/findings`);
+    this.findings = (await this.feeds.findings.load()) ?? this.findings;
     this.backdrop = backdropOf(this.flight, this.findings);
     this.findingList.set(this.findings, this.flight);
     setText(byId("tab-findings").querySelector(".count"), String(this.findings.length));
@@ -103,16 +106,16 @@ class FlightPage {
   }
 
   async loadEvents() {
-    const items = await getAll(`${this.path}/events`);
+    const items = await this.feeds.events.load();
+    if (!items) return;
     setText(byId("tab-events").querySelector(".count"), String(items.length));
-    if (items.length !== this.eventList.items.length) this.eventList.set(items);
-    else if (!items.length) this.eventList.show();
+    this.eventList.set(items);
   }
 
   /** Ask again: often while live, seldom while the hub may still settle and analyse, then never. */
   watch() {
     const isLive = this.flight.state === "live";
-    if (!isLive && this.flight.analysis && this.flight.complete) return;
+    if (!isLive && this.flight.analysis && isWhole(this.flight)) return;
     this.polled = poll(this.path, { everyMs: isLive ? LIVE_MS : AFTER_MS, onData: (data) => this.onNews(data), onError: showLink });
   }
 
@@ -125,10 +128,11 @@ class FlightPage {
     this.view.grow(end);
     this.showFlight();
     await Promise.all([this.loadEvents(), this.loadFindings()]);
-    if (wasLive && flight.state !== "live") {
+    if (flight.state === "live") return;
+    await this.track.load(); // closed, settled or completed: what was drawn live may be finer now
+    this.board.reload();
+    if (wasLive) {
       this.polled.stop();
-      await this.track.load();
-      this.board.reload();
       this.watch();
     }
   }

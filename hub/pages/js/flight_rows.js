@@ -4,6 +4,8 @@ import { h, setText } from "./dom.js";
 import { ago, dateTime, distance, duration, isRealTime, quantity, utc } from "./format.js";
 import { findingsBadge, firmwareName, recordBadge, vehicleName } from "./flight_words.js";
 
+const TICKS_FOR_S = 30;
+
 function cell(name, ...children) {
   return h("td", { class: name }, ...children);
 }
@@ -25,8 +27,9 @@ export function flightRow(first) {
   const element = h("tr", null, cell("aircraft", dot, link), vehicle, firmware, start, length, altitude, way, findings, record);
 
   function tick(now) {
-    const isLive = flight.state === "live" && isRealTime(flight.started_utc_us);
-    setText(length, duration(isLive ? now / 1000 - flight.started_utc_us / 1e6 : flight.duration_s));
+    const sinceNewest = flight.state === "live" && flight.ended_utc_us ? now / 1000 - flight.ended_utc_us / 1e6 : 0;
+    const isNow = sinceNewest > 0 && sinceNewest < TICKS_FOR_S; // a log that is played back lives at another time
+    setText(length, duration(flight.duration_s + (isNow ? sinceNewest : 0)));
     if (isRealTime(flight.started_utc_us)) start.title = `${utc(flight.started_utc_us)} · ${ago(flight.started_utc_us, now)}`;
   }
 

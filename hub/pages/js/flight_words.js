@@ -16,6 +16,7 @@ export function firmwareName(autopilot, firmware) {
   return !maker || /[a-z]{3}/i.test(text) ? text : `${maker} ${text}`;
 }
 
+const SETTLES_WITHIN_US = 600e6;
 const RISK_TONES = { critical: "crit", high: "crit", medium: "warn", moderate: "warn", low: "ok", nominal: "ok", none: "ok" };
 
 /** What the analysis says, in one badge; a number of findings outranks a level without any. */
@@ -38,10 +39,25 @@ function missingBatches(flight) {
   return ranges ? ranges.reduce((n, r) => n + r.last_seq - r.first_seq + 1, 0) : null;
 }
 
+/** Settling and analysis follow the landing by seconds; until then a closed flight is not called incomplete. */
+const isStillChecked = (flight) => !flight.risk_level && Date.now() * 1000 - (flight.ended_utc_us ?? 0) < SETTLES_WITHIN_US;
+
+/**
+ * Whether all that the aircraft journaled is in the hub or under a signed gap record. A flight's own page counts; the
+ * list has the hub's word alone.
+ */
+export function isWhole(flight) {
+  const c = flight.completeness;
+  if (flight.complete || !c) return flight.complete;
+  return c.manifest && c.chain_ok && !c.missing.length && c.committed_frames === c.generated_frames;
+}
+
 /** Complete, open, or how much is missing. */
 export function recordBadge(flight) {
   if (flight.state === "live") return h("span", { class: "badge accent", title: "Being recorded: completeness is known when the flight is closed" }, "Open");
-  if (flight.complete) return h("span", { class: "badge calm" }, icon("check"), "Complete");
+  if (isWhole(flight)) return h("span", { class: "badge calm" }, icon("check"), "Complete");
   const missing = missingBatches(flight);
-  return h("span", { class: "badge crit" }, missing ? `${count(missing, "batch", "batches")} missing` : "Incomplete");
+  if (missing) return h("span", { class: "badge crit" }, `${count(missing, "batch", "batches")} missing`);
+  if (isStillChecked(flight)) return h("span", { class: "badge", title: "Closed a moment ago; the hub is still checking it" }, "Checking");
+  return h("span", { class: "badge crit" }, "Incomplete");
 }

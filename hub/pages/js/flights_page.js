@@ -60,6 +60,7 @@ function nothing(search, loaded) {
   return emptyState("No flights yet", "A flight appears here within seconds of an enrolled aircraft arming. Enrol the first aircraft, or import a log that you already have:", h("code", null, "./dbx agent enroll HUB_URL CODE"), h("code", null, "./dbx agent import LOG…"));
 }
 
+readAddress(); // before the first question is asked
 const polled = poll("flights", {
   query,
   onData(page) {
@@ -125,6 +126,5 @@ form.addEventListener("reset", () => setTimeout(restart));
 byId("more").addEventListener("click", more);
 setInterval(() => rows.forEach((row) => row.flight.state === "live" && row.tick(Date.now())), 1000);
 byId("rows").replaceChildren(...skeletonRows());
-readAddress();
 openFrame();
 fillAircraft();

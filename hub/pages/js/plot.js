@@ -5,7 +5,7 @@ import { colour, h, icon, setText } from "./dom.js";
 import { measured } from "./format.js";
 import { paintBackdrop, paintMarks } from "./plot_paint.js";
 import { shownUnit } from "./plot_groups.js";
-import { columnsOf, nearest } from "./telemetry.js";
+import { HOLE_S, columnsOf, nearest } from "./telemetry.js";
 
 const PALETTE = 8;
 const NARROW_PX = 520;
@@ -18,6 +18,13 @@ export const axisRoom = (width) => (width < NARROW_PX ? { left: 42, right: 30 } 
 /** An angle that turns over at ±180° is no jump: the line breaks there, and a bucket that holds the turn has no mean. */
 function broken(mean, min, max) {
   return mean.map((v, i) => (v === null || max[i] - min[i] > 180 || (i && mean[i - 1] !== null && Math.abs(v - mean[i - 1]) > 180) ? null : v));
+}
+
+/** Of the gaps (px from, px to) that uPlot would leave in a line, those that are holes in the record. */
+function holes(u, _series, _first, _last, gaps) {
+  const { min, max } = u.scales.x;
+  const least = (HOLE_S / (max - min)) * u.bbox.width;
+  return gaps.filter(([from, to]) => to - from > least);
 }
 
 /** Scale a column to shown units, or hand it back as it is. */
@@ -107,8 +114,9 @@ export class Plot {
     return this.shown.flatMap(({ line }, i) => {
       const stroke = line.dash ? colour("--text") : colour(`--s${i % PALETTE}`);
       const scale = line.second ?? "y";
-      const quiet = { scale, stroke: "transparent", width: 0, points: { show: false } };
-      return [{ scale, stroke, width: line.dash ? 1 : 1.4, dash: line.dash ? [4, 3] : undefined, points: { show: false } }, quiet, quiet];
+      const gaps = this.group.isAngle ? (_u, _series, _first, _last, all) => all : holes;
+      const quiet = { scale, gaps, stroke: "transparent", width: 0, points: { show: false } };
+      return [{ scale, gaps, stroke, width: line.dash ? 1 : 1.4, dash: line.dash ? [4, 3] : undefined, points: { show: false } }, quiet, quiet];
     });
   }
 
@@ -116,12 +124,13 @@ export class Plot {
     const grid = { stroke: colour("--grid"), width: 1 };
     const plain = { stroke: colour("--muted"), font: font(), ticks: { show: false }, gap: 6, space: 26 };
     const { left, right } = axisRoom(this.host.clientWidth);
-    const second = this.shown.find((s) => s.line.second)?.line.second;
+    const at = this.shown.findIndex((s) => s.line.second);
+    const second = this.shown[at]?.line.second;
     const axes = [
       { side: 2, size: 0, gap: 0, ticks: { show: false }, grid, values: (_u, splits) => splits.map(() => ""), splits: (u) => this.board.axis.splits(u.scales.x.min, u.scales.x.max, (u.width - 100) / 100) },
       { ...plain, scale: "y", side: 3, size: left, grid, ...(this.group.isAngle && { incrs: ANGLE_STEPS }) },
     ];
-    if (second) axes.push({ ...plain, scale: second, side: 1, size: right, grid: { show: false } });
+    if (second) axes.push({ ...plain, stroke: colour(`--s${at % PALETTE}`), scale: second, side: 1, size: right, grid: { show: false } });
     return { axes, second, right };
   }
 
@@ -133,7 +142,7 @@ export class Plot {
     const { view } = this.board;
     const scales = { x: { time: false, range: () => [view.window.from, view.window.to] }, y: { range: rangeOf(this.group) } };
     if (second) scales[second] = { range: rangeOf({ floor: 0, least: 1 }) };
-    const bands = this.shown.map((s, i) => ({ series: [3 * i + 3, 3 * i + 2], fill: `color-mix(in srgb, ${colour(`--s${i % PALETTE}`)} 22%, transparent)` }));
+    const bands = this.group.isAngle ? [] : this.shown.map((s, i) => ({ series: [3 * i + 3, 3 * i + 2], fill: `color-mix(in srgb, ${colour(`--s${i % PALETTE}`)} 22%, transparent)` }));
     const options = {
       width: this.host.clientWidth, height: this.host.clientHeight, pxAlign: 1, legend: { show: false }, scales, axes, bands,
       padding: [7, second ? 0 : right, 7, 0],

@@ -4,7 +4,8 @@
 import { get } from "./api.js";
 
 const GRID_HZ = 10;
-const RAW_PAUSE_S = 1; // a longer step between samples is a hole in the record
+/** A longer step between samples is a hole in the record; a shorter one is a channel that is sent seldom. */
+export const HOLE_S = 2;
 
 /**
  * Load channels for [from, to] seconds. Returns a table {time: number[] (s), columns: Map name → {unit, mean, min, max}, isRaw};
@@ -29,7 +30,7 @@ export async function loadTable(flightId, channels, { from, to, points, signal }
  */
 export function toTable(data) {
   const half = (data.bucket_us ?? 0) / 2e6;
-  const pauseS = Math.max(RAW_PAUSE_S, (2.5 * (data.bucket_us ?? 0)) / 1e6);
+  const pauseS = Math.max(HOLE_S, (2.5 * (data.bucket_us ?? 0)) / 1e6);
   const plain = data.time_utc_us.map((us) => us / 1e6 + half);
   const breaks = plain.flatMap((t, i) => (i && t - plain[i - 1] > pauseS ? [i] : []));
   const widen = (values, fill) => (breaks.length ? withBreaks(values, breaks, fill) : values);
