@@ -11,16 +11,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.export.evidence import (
     MAX_TRAILER_BYTES,
-    Header,
     Item,
     decode_header,
     decode_trailer,
@@ -28,13 +26,13 @@ from hub.export.evidence import (
     item_end,
     read_trailer,
 )
+from hub.verify_report import Found, Problem, Report, as_text, in_words, summarise
 from shared import batch as batches
-from shared.batch import Batch
 from shared.codec import decode_block
 from shared.envelope import BATCH_TYPE, EVIDENCE_TYPE, RECEIPT_TYPE, digest, open_envelope
 from shared.errors import Refused
 from shared.ids import key_id
-from shared.receipt import Receipt, decode_receipt
+from shared.receipt import decode_receipt
 from shared.records import Gap, SessionClose, from_map
 
 _MAX_RANGE = 1 << 20
@@ -42,56 +40,10 @@ _MAX_RANGE = 1 << 20
 FindKey = Callable[[bytes], Ed25519PublicKey | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that does not hold. item counts from 0 (the header); offset and length are bytes of the file."""
-
-    text: str
-    item: int | None = None
-    kind: str | None = None
-    offset: int | None = None
-    length: int | None = None
-
-
-@dataclass
-class Report:
-    """What the file proves. is_proven: everything in it is unaltered, and nothing of the flight is missing without a
-    signed record that says so."""
-
-    file: str = ""
-    is_proven: bool = False
-    is_whole: bool = False
-    """Not only proven, but no batch is missing at all."""
-    flight: str | None = None
-    aircraft: str | None = None
-    organisation: str | None = None
-    items: int = 0
-    batches: int = 0
-    frames: int = 0
-    manifest_frames: int | None = None
-    device_keys: list[str] = field(default_factory=list)
-    hub_key: str | None = None
-    proven: list[str] = field(default_factory=list)
-    not_proven: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-@dataclass
-class _Found:
-    """What the good items of the file hold. batches: sequence -> (item number, batch, digest of its envelope)."""
-
-    header: Header | None = None
-    batches: dict[int, tuple[int, Batch, bytes]] = field(default_factory=dict)
-    receipts: list[Receipt] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    close: SessionClose | None = None
-    signers: Counter[bytes] = field(default_factory=Counter)
-
-
 def verify(data: bytes, hub_keys: Collection[bytes] = (), device_keys: Collection[bytes] = ()) -> Report:
     """Check a whole evidence file. hub_keys, device_keys: raw 32-byte public keys that the reader trusts; without them
     the keys in the file's own header are used, and the report says that this proves less. Never raises on any bytes."""
-    report, found = Report(), _Found()
+    report, found = Report(), Found()
     items, trailer_at = _check_layout(data, report)
     good = _check_digests(data, items, trailer_at, report)
     _read_header(data, items, good, found, report)
@@ -103,7 +55,7 @@ def verify(data: bytes, hub_keys: Collection[bytes] = (), device_keys: Collectio
     _check_chain(found, report)
     _check_receipts(found, report)
     covered = _check_manifest(found, report)
-    _summarise(found, report, covered, bool(hub_keys), bool(device_keys))
+    summarise(found, report, covered, bool(hub_keys), bool(device_keys))
     return report
 
 
@@ -164,7 +116,7 @@ def _check_digests(data: bytes, items: list[Item], trailer_at: int | None, repor
     return good
 
 
-def _read_header(data: bytes, items: list[Item], good: list[bool], found: _Found, report: Report) -> None:
+def _read_header(data: bytes, items: list[Item], good: list[bool], found: Found, report: Report) -> None:
     if not items or not good[0]:
         return
     try:
@@ -180,7 +132,7 @@ def _read_header(data: bytes, items: list[Item], good: list[bool], found: _Found
         report.problems.append(Problem(text, 0, "header", 0, items[0].length))
 
 
-def _check_trailer(data: bytes, at: int | None, trusted: dict[bytes, bytes], found: _Found, report: Report) -> None:
+def _check_trailer(data: bytes, at: int | None, trusted: dict[bytes, bytes], found: Found, report: Report) -> None:
     if at is None:
         return
     where = (None, "trailer", at, len(data) - at)
@@ -189,7 +141,7 @@ def _check_trailer(data: bytes, at: int | None, trusted: dict[bytes, bytes], fou
         trailer = decode_trailer(opened.payload)
     except Refused as e:
         if not any(p.kind == "trailer" for p in report.problems):
-            report.problems.append(Problem(f"the trailer does not hold: {_in_words(e)}", *where))
+            report.problems.append(Problem(f"the trailer does not hold: {in_words(e)}", *where))
         return
     report.hub_key = trusted[opened.key_id].hex()
     if found.header is not None and trailer.flight != found.header.flight:
@@ -201,7 +153,7 @@ def _check_trailer(data: bytes, at: int | None, trusted: dict[bytes, bytes], fou
 
 def _read_items(
     data: bytes, items: list[Item], good: list[bool], hub_keys: dict[bytes, bytes], device_keys: Collection[bytes],
-    found: _Found, report: Report,
+    found: Found, report: Report,
 ) -> None:  # fmt: skip
     known = {k.key_id: k.public_key for k in found.header.device_keys} if found.header else {}
     devices = {key_id(k): k for k in device_keys} or known
@@ -217,7 +169,7 @@ def _read_items(
                 _read_batch(n, envelope, find_device, found)
         except Refused as e:
             kind = "receipt" if _is_receipt(envelope) else "batch"
-            text = f"item {n} ({kind}, bytes {item.offset} to {item.offset + item.length - 1}) {_in_words(e)}"
+            text = f"item {n} ({kind}, bytes {item.offset} to {item.offset + item.length - 1}) {in_words(e)}"
             report.problems.append(Problem(text, n, kind, item.offset, item.length))
 
 
@@ -225,7 +177,7 @@ def _is_receipt(envelope: bytes) -> bool:
     return RECEIPT_TYPE.encode() in envelope[:96]
 
 
-def _read_batch(n: int, envelope: bytes, find_device: FindKey, found: _Found) -> None:
+def _read_batch(n: int, envelope: bytes, find_device: FindKey, found: Found) -> None:
     opened = open_envelope(envelope, find_device, BATCH_TYPE)
     batch = batches.decode(opened.payload)
     if found.header is not None and batch.stream != found.header.stream:
@@ -249,7 +201,7 @@ def _finder(keys: dict[bytes, bytes]) -> FindKey:
 # --- what the items say together --------------------------------------------------------------------------------------
 
 
-def _gap_digests(found: _Found) -> dict[int, bytes | None]:
+def _gap_digests(found: Found) -> dict[int, bytes | None]:
     """Sequences that gap records account for, with the digest of the lost envelope where the record has it."""
     lost: dict[int, bytes | None] = {}
     left = _MAX_RANGE
@@ -263,7 +215,7 @@ def _gap_digests(found: _Found) -> dict[int, bytes | None]:
     return lost
 
 
-def _check_chain(found: _Found, report: Report) -> None:
+def _check_chain(found: Found, report: Report) -> None:
     lost = _gap_digests(found)
     for seq, (n, batch, sha) in sorted(found.batches.items()):
         before = found.batches.get(seq - 1)
@@ -276,7 +228,7 @@ def _check_chain(found: _Found, report: Report) -> None:
             report.problems.append(Problem(f"a gap record names another batch as sequence {seq}", n, "batch"))
 
 
-def _check_receipts(found: _Found, report: Report) -> None:
+def _check_receipts(found: Found, report: Report) -> None:
     committed: dict[int, bytes] = {}
     for receipt in found.receipts:
         if found.header is not None and receipt.stream != found.header.stream:
@@ -292,7 +244,7 @@ def _check_receipts(found: _Found, report: Report) -> None:
         report.problems.append(Problem(f"a receipt says that sequence {seq} is committed, but it is not in the file"))
 
 
-def _check_manifest(found: _Found, report: Report) -> dict[int, bool]:
+def _check_manifest(found: Found, report: Report) -> dict[int, bool]:
     """Recount; returns sequence -> present for the manifest's range (a missing one is under a gap record)."""
     counted, frames = _recount(found, report)
     report.frames, report.batches = frames, len(found.batches)
@@ -314,7 +266,7 @@ def _check_manifest(found: _Found, report: Report) -> dict[int, bool]:
     return present
 
 
-def _recount(found: _Found, report: Report) -> tuple[Counter[int], int]:
+def _recount(found: Found, report: Report) -> tuple[Counter[int], int]:
     """(frames by message id, frames) in the manifest's range, from the decoded blocks; all batches without one."""
     counted: Counter[int] = Counter()
     close = found.close
@@ -345,77 +297,6 @@ def _compare_counts(counted: Counter[int], frames: int, close: SessionClose, who
         report.problems.append(Problem("the file holds more frames of a message than the manifest says"))
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _summarise(
-    found: _Found, report: Report, present: dict[int, bool], hub_trusted: bool, device_trusted: bool
-) -> None:
-    report.device_keys = [k.hex() for k in found.signers]
-    whole = bool(present) and all(present.values())
-    if found.close is None:
-        report.not_proven.append("that the flight is complete: the file holds no closing record of the aircraft")
-    if found.header is None or not found.batches:
-        report.not_proven.append("anything about the flight: the file holds no batch that can be checked")
-    report.is_proven = not report.problems and not report.not_proven
-    report.is_whole = report.is_proven and whole
-    if not report.problems:
-        report.proven += _unaltered(found)
-        report.proven += _complete(found, report, present)
-    report.not_proven += _limits(found, hub_trusted, device_trusted)
-
-
-def _unaltered(found: _Found) -> Iterator[str]:
-    if found.batches:
-        keys = ", ".join(k.hex() for k in found.signers)
-        yield f"unaltered since sealed on the aircraft: {len(found.batches)} batches, each signed by device key {keys}"
-        yield "in order: every batch names the one before it by digest"
-        yield "committed in the hub: the hub's receipts name every batch by digest"
-
-
-def _complete(found: _Found, report: Report, present: dict[int, bool]) -> Iterator[str]:
-    close = found.close
-    if close is None:
-        return
-    if all(present.values()):
-        yield f"complete: manifest says {close.frames} frames, {report.frames} present (each message id counted too)"
-        return
-    missing = sum(not p for p in present.values())
-    yield (
-        f"accounted for: {missing} of {len(present)} batches never came, and records signed on the aircraft say why "
-        f"({', '.join(sorted({g.reason for g in found.gaps}))}); {report.frames} of {close.frames} frames are present"
-    )
-
-
-def _limits(found: _Found, hub_trusted: bool, device_trusted: bool) -> Iterator[str]:
-    if not hub_trusted:
-        yield "that a certain hub made this file: give its public key, obtained elsewhere, with --hub-key"
-    if not device_trusted:
-        word = "that rests on the hub's word" if hub_trusted else "give --device-key, or trust the hub's with --hub-key"
-        yield f"that the device key belonged to that aircraft: {word}"
-    for gap in found.gaps:
-        if gap.first_seq is None:
-            count = "an unknown number of" if gap.frames is None else str(gap.frames)
-            yield f"what {count} frames held that the aircraft lost before they were sealed ({gap.reason})"
-    if found.close is not None and any(found.close.wire_lost.values()):
-        lost = sum(found.close.wire_lost.values())
-        yield f"what {lost} frames held that were lost between autopilot and recorder (by their sequence numbers)"
-    for key in found.header.device_keys if found.header else ():
-        if key.revoked_utc_us is not None and key.key_id in found.signers:
-            yield f"that device key {key.key_id.hex()} was in good hands: it has been revoked since (see the header)"
-    yield "that sensors, autopilot and clock told the truth: signatures begin where the recorder received the frames"
-
-
-def _in_words(refused: Refused) -> str:
-    words = {
-        "bad_signature": "fails its signature: it was changed, or signed by another key than it names",
-        "unknown_key": "is signed by a key that is not among the trusted ones",
-        "envelope_malformed": "is not a well-formed envelope: it was changed",
-        "content_type": "is of another kind than expected",
-    }
-    return f"{words.get(refused.reason, refused.reason)} ({refused.detail})" if refused.detail else str(refused)
-
-
 def _ranges(sequences: Collection[int]) -> Iterator[tuple[int, int]]:
     if sequences:
         values = np.array(sorted(sequences))
@@ -443,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as e:
         report = Report(problems=[Problem(f"the file cannot be read: {e.strerror}")])
     report.file = str(options.file)
-    sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n" if options.json else _as_text(report))
+    sys.stdout.write(json.dumps(asdict(report), indent=2) + "\n" if options.json else as_text(report))
     return 0 if report.is_proven else 1
 
 
@@ -452,15 +333,3 @@ def _public_key(text: str) -> bytes:
     if len(raw) != 32:
         raise argparse.ArgumentTypeError("a public key has 64 hex digits")
     return raw
-
-
-def _as_text(report: Report) -> str:
-    lines = [f"{report.file}: {'PROVEN' if report.is_proven else 'NOT PROVEN'}"]
-    about: dict[str, Any] = {"flight": report.flight, "aircraft": report.aircraft, "organisation": report.organisation}
-    lines += [f"  {k}: {v}" for k, v in about.items() if v]
-    lines += [f"  problem: {p.text}" for p in report.problems[:50]]
-    if len(report.problems) > 50:
-        lines.append(f"  ... and {len(report.problems) - 50} more problems (--json lists all)")
-    lines += [f"  proven: {p}" for p in report.proven]
-    lines += [f"  not proven: {p}" for p in report.not_proven]
-    return "\n".join(lines) + "\n"
