@@ -59,7 +59,7 @@ class Found:
 
 
 def summarise(found: Found, report: Report, present: dict[int, bool], hub_trusted: bool, device_trusted: bool) -> None:
-    """Fill in what is proven and what is not. present: each sequence of the manifest's range, and whether it is here."""
+    """Fill in what is proven and not. present: each sequence of the manifest's range, and whether it is here."""
     report.device_keys = [k.hex() for k in found.signers]
     whole = bool(present) and all(present.values())
     if found.close is None:
