@@ -21,13 +21,13 @@ class Limits(NamedTuple):
     critical: float
 
 
-def alarms(end_us: NDArray[np.int64], scores: Scores, looked_at: NDArray[np.bool_], limits: Limits, rule: Rule) -> int:
-    """How many episodes are raised in the windows looked at; the others count as not in flight."""
+def alarms(
+    end_us: NDArray[np.int64], scores: Scores, looked_at: NDArray[np.bool_], limits: Limits, rule: Rule
+) -> list[int]:
+    """When episodes are raised in the windows looked at (their ends, us); the others count as not in flight."""
     watch = Persistence(limits.threshold, limits.critical, rule)
-    raised = 0
-    for at, score, look in zip(end_us.tolist(), scores.tolist(), looked_at.tolist(), strict=True):
-        raised += watch.update(at, score if look else None) is not None
-    return raised
+    windows = zip(end_us.tolist(), scores.tolist(), looked_at.tolist(), strict=True)
+    return [at for at, score, look in windows if watch.update(at, score if look else None) is not None]
 
 
 def calibrate(
@@ -47,7 +47,7 @@ def calibrate(
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        count = sum(alarms(e, s, h, Limits(float(candidates[middle]), critical), rule) for e, s, h in flights)
+        count = sum(len(alarms(e, s, h, Limits(float(candidates[middle]), critical), rule)) for e, s, h in flights)
         low, high = (low, middle) if count <= per_hour * hours else (middle + 1, high)
     threshold = float(candidates[low]) + HEADROOM
     return Limits(threshold, max(threshold, critical))

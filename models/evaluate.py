@@ -1,5 +1,6 @@
 """Honest figures: every site is held out once; neither the model nor its thresholds have seen it."""
 
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,18 +17,20 @@ PER_HOUR = 1.0
 
 @dataclass(slots=True)
 class Tally:
-    """healthy_s: flight seconds without a fault. found, of: faults raised while they lasted, by (class, kind)."""
+    """healthy_s: flight seconds without a fault. found, of: faults raised while they lasted, by (class, kind).
+    delays_s: from the begin of each fault that was found to its first finding."""
 
     healthy_s: int = 0
     false_alarms: int = 0
     healthy_flights: int = 0
     clean_flights: int = 0
     found: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    delays_s: list[float] = field(default_factory=list)
     of: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, flight: Flight, scores: Scores, limits: Limits, rule: Rule) -> None:
         healthy = flight.healthy()
-        false = alarms(flight.end_us, scores, healthy, limits, rule)
+        false = len(alarms(flight.end_us, scores, healthy, limits, rule))
         self.healthy_s += int(healthy.sum())
         self.false_alarms += false
         if not flight.fault:
@@ -36,7 +39,10 @@ class Tally:
             return
         kind = (flight.aircraft, flight.fault)
         self.of[kind] += 1
-        self.found[kind] += alarms(flight.end_us, scores, flight.faulty(), limits, rule) > 0
+        raised = alarms(flight.end_us, scores, flight.faulty(), limits, rule)
+        self.found[kind] += bool(raised)
+        if raised and flight.fault_us:
+            self.delays_s.append((raised[0] - flight.fault_us[0]) / 1e6)
 
     def summary(self) -> dict[str, Any]:
         """As JSON-ready figures."""
@@ -49,6 +55,7 @@ class Tally:
             "nominal_flights_without_alarm": self.clean_flights,
             "faults": sum(self.of.values()),
             "faults_found": sum(self.found.values()),
+            "median_delay_s": round(statistics.median(self.delays_s), 1) if self.delays_s else None,
             "by_class": self._by(0),
             "by_kind": self._by(1),
         }

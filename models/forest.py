@@ -43,7 +43,10 @@ class Model:
         """Anomaly scores [w] of a flight's windows; higher is worse."""
         if not len(flight.vectors):
             return np.zeros(0)
-        inputs = tail(deviations(flight.vectors, self.nominal[flight.aircraft]), RANKS)[1]
+        nominal = self.nominal.get(flight.aircraft)
+        if nominal is None:
+            raise ValueError(f"{flight.name}: no nominal flight of a {flight.aircraft} at another site to train on")
+        inputs = tail(deviations(flight.vectors, nominal), RANKS)[1]
         return -np.asarray(self.forest.score_samples(inputs), np.float64)
 
 
@@ -54,6 +57,8 @@ def fit(flights: Sequence[Flight], seed: int = 1) -> Model:
         aircraft: np.concatenate([f.vectors[f.healthy()] for f in nominal_flights if f.aircraft == aircraft])
         for aircraft in sorted({f.aircraft for f in nominal_flights})
     }
+    if not by_class:
+        raise ValueError("there is no nominal flight to train on")
     nominal = fit_nominal(by_class)
     inputs = np.concatenate([tail(deviations(v, nominal[a]), RANKS)[1] for a, v in by_class.items()])
     inputs = np.concatenate([inputs, _spread(inputs, np.random.default_rng(seed))])
