@@ -18,7 +18,6 @@ from hub.demo_log import DemoLog
 from hub.embedded.process import Lifeline
 
 STOP_LIMIT_S = 30.0
-FOLDERS = 'data_dir = "store"\nidentity_dir = "identity"\n'
 
 
 class DemoFailed(RuntimeError):
@@ -30,7 +29,7 @@ class HubApi:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """JSON in, JSON out. DemoFailed with the API's own words when it refuses."""
@@ -52,7 +51,7 @@ class HubApi:
 
 @dataclass
 class Aircraft:
-    """One demo aircraft: its folder (settings, identity, store) and its agent while it runs."""
+    """One demo aircraft: its folder (identity, store) and its agent while it runs."""
 
     folder: Path
     aircraft_id: UUID
@@ -60,18 +59,24 @@ class Aircraft:
     lifeline: Lifeline | None = None
     disk_bytes: int = 0
     """What the kernel counted as written to disk by the agent, up to its end."""
-
-    @property
-    def settings(self) -> Path:
-        return self.folder / "agent.toml"
+    _is_stopping: bool = False
 
     def start(self, log: DemoLog, speed: str) -> None:
-        """Fly: the agent plays the log and stops by itself at its end once everything is receipted."""
-        pace = f'"{speed}"' if speed == "max" else str(float(speed))
-        link = f'[link]\nkind = "file"\npath = {json.dumps(str(log.path))}\nspeed = {pace}\n'
-        self.settings.write_text(FOLDERS + "\n" + link)
+        """Fly: the agent plays the log and ends by itself when the hub has receipted all of it."""
+        self._is_stopping = False
+        play = (
+            "--log",
+            str(log.path),
+            "--speed",
+            speed,
+            "--once",
+            "--timeout",
+            "86400",
+            "--summary",
+            str(self._summary),
+        )
         self.process = subprocess.Popen(
-            self._command("run"), stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
+            self.command("run", *play), stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
         )
         self.lifeline = Lifeline(self.process.pid, signal.SIGTERM)
 
@@ -92,13 +97,14 @@ class Aircraft:
         self.process = None
         if self.lifeline:
             self.lifeline.cut()
-        if code not in (0, -signal.SIGTERM):
+        if code != 0 and not self._is_stopping:
             raise DemoFailed(f"the agent ended with status {code} (see its messages above)")
 
     def stop(self) -> None:
         """Ask the agent to write what it has and end; harmless when it has ended."""
         if self.process is None:
             return
+        self._is_stopping = True
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         deadline = time.monotonic() + STOP_LIMIT_S
@@ -107,15 +113,17 @@ class Aircraft:
                 self.process.kill()
             time.sleep(0.02)
 
-    def status(self) -> dict[str, Any]:
-        """What `dbx agent status --json` says; empty while there is nothing yet."""
-        run = subprocess.run(self._command("status", "--json"), capture_output=True, timeout=60)
-        with contextlib.suppress(ValueError):
-            return dict(json.loads(run.stdout))
-        return {}
+    def summary(self) -> dict[str, Any]:
+        """What the agent said of its run at its end."""
+        return dict(json.loads(self._summary.read_text()))
 
-    def _command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "shared.command", "agent", *words, "--config", str(self.settings)]
+    @property
+    def _summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    def command(self, verb: str, *words: str) -> list[str]:
+        """The command line of an agent's verb for this aircraft."""
+        return [sys.executable, "-m", "shared.command", "agent", verb, *words, "--data", str(self.folder)]
 
 
 def enrol(api: HubApi, folder: Path, name: str) -> Aircraft:
@@ -128,8 +136,7 @@ def enrol(api: HubApi, folder: Path, name: str) -> Aircraft:
     code = api.call("POST", f"/v1/aircraft/{made['id']}/enrollment-codes", {})["code"]
     known.write_text(json.dumps({"id": made["id"]}))
     aircraft = Aircraft(folder, UUID(made["id"]))
-    aircraft.settings.write_text(FOLDERS)
-    run = subprocess.run(aircraft._command("enroll", api.url, code), capture_output=True, text=True)
+    run = subprocess.run(aircraft.command("enroll", api.url, code), capture_output=True, text=True)
     if run.returncode != 0:
         raise DemoFailed(f"the agent could not enrol: {run.stderr.strip() or run.stdout.strip()}")
     return aircraft

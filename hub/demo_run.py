@@ -90,7 +90,7 @@ class Demo:
     def report(self, log: DemoLog, aircraft: Aircraft) -> dict[str, Any]:
         """The log's line of the report."""
         facts = self.wait_settled(aircraft)
-        status = aircraft.status()
+        agent = aircraft.summary()
         with tenant(self._conn, self.owner.org_id, "demo"):
             streams = run(self._conn, STREAMS, self.owner.org_id, aircraft.aircraft_id)
         exported = b"".join(self.api.download(f"/v1/streams/{stream}/stream.tlog") for stream in streams)
@@ -99,8 +99,8 @@ class Demo:
             "frames": len(log.frames),
             "bad_crc": log.bad_crc,
             "junk_bytes": log.junk_bytes,
-            "journaled": status.get("journaled_frames"),
-            "sealed": status.get("sealed_frames"),
+            "journaled": agent["journaled"],
+            "sealed": agent["sealed"],
             "committed": facts.frames,
             "batches": facts.batches,
             "raw_bytes": log.raw_bytes,

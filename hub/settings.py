@@ -125,3 +125,11 @@ def load(environment: Mapping[str, str], data: Path | str | None = None) -> HubS
         raise SettingsError(mistakes)
     folder = Path(data or environment.get(DATA, "").strip() or ROOT / ".dbx").expanduser().absolute()
     return HubSettings(data_dir=folder, **values)  # type: ignore[arg-type]
+
+
+def environment(settings: HubSettings) -> dict[str, str]:
+    """The variables that say these settings: what a parent gives to the processes that it starts. Inverse of `load`."""
+    values = {name: getattr(settings, target) for name, (target, _) in VARIABLES.items()}
+    return {DATA: str(settings.data_dir)} | {
+        name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()
+    }

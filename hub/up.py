@@ -6,6 +6,7 @@ order. A process that dies is started again, after a pause that doubles up to 30
 
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import urllib.request
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -25,7 +25,7 @@ from hub.embedded import postgres
 from hub.embedded.process import Lifeline
 from hub.installation import Installation
 from hub.migrate import migrate
-from hub.settings import DATABASE, HubSettings
+from hub.settings import DATABASE, HubSettings, environment
 
 log = logging.getLogger("dbx.up")
 READY_LIMIT_S = 120.0
@@ -40,6 +40,7 @@ class Child:
 
     name: str
     command: list[str]
+    environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     lifeline: Lifeline | None = None
     started_s: float = 0.0
@@ -48,7 +49,9 @@ class Child:
 
     def start(self) -> None:
         self.started_s = time.monotonic()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         self.lifeline = Lifeline(self.process.pid, signal.SIGTERM)
 
     def stop(self) -> None:
@@ -120,7 +123,7 @@ class RunningHub:
             for number in range(1, count + 1):
                 title = name if count == 1 else f"{name}-{number}"
                 command = [sys.executable, "-m", "shared.command", "hub", name, "--data", str(self.settings.data_dir)]
-                self.children[title] = Child(title, command)
+                self.children[title] = Child(title, command, {**os.environ, **environment(self.settings)})
                 self.children[title].start()
         self._watch = threading.Thread(target=self._restart_the_dead, name="watch", daemon=True)
         self._watch.start()
@@ -167,10 +170,9 @@ def ensure_database(server_url: str, name: str = DATABASE) -> None:
 
 
 def _is_healthy(address: str) -> bool:
-    if urlsplit(address).scheme != "http":
-        raise ValueError(address)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ourselves are never behind a proxy
     try:
-        with urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310 - http, checked above
+        with opener.open(address, timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

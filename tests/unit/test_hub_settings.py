@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.settings import VARIABLES, HubSettings, SettingsError, load
+from hub.settings import VARIABLES, HubSettings, SettingsError, environment, load
 
 
 def test_nothing_set_gives_the_embedded_hub_beside_the_checkout() -> None:
@@ -31,13 +31,20 @@ def test_addresses_with_passwords_stay_out_of_the_repr() -> None:
     assert "hunter2" not in repr(settings)
 
 
+def test_a_child_process_gets_the_same_settings(tmp_path: Path) -> None:
+    settings = HubSettings(data_dir=tmp_path, api_port=1234, broker="mosquitto", server_names=("a", "b"))
+    assert load(environment(settings)) == settings
+
+
 def test_an_empty_variable_is_as_if_unset() -> None:
     assert load(dict.fromkeys(VARIABLES, "")) == load({})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(VARIABLES)), st.text(max_size=40)))
-def test_any_environment_gives_settings_or_named_mistakes(environment: dict[str, str]) -> None:
+def test_any_environment_gives_settings_or_named_mistakes(values: dict[str, str]) -> None:
     try:
-        assert isinstance(load(environment), HubSettings)
+        settings = load(values)
+        assert isinstance(settings, HubSettings)
+        assert load(environment(settings)) == settings
     except SettingsError as error:
         assert {line.partition(":")[0] for line in error.mistakes} <= set(VARIABLES)
