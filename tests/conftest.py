@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.fix_api",
     "tests.fix_model_flights",
     "tests.fix_pages",
+    "tests.fix_system",
 ]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
