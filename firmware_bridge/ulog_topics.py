@@ -23,6 +23,8 @@ _EARLIEST_UTC_US = 1_000_000_000_000_000
 """2001: an older UTC is a receiver's or a clock's invention."""
 _CLOCK_TOPICS = ("vehicle_attitude", "sensor_combined", "vehicle_status", "vehicle_local_position", "battery_status")
 _SLACK_US = 5_000_000
+_LONGEST_HOLE_US = 300_000_000
+_FEWEST = 10
 _BROKEN = (TypeError, ValueError, LookupError, AttributeError, OverflowError, MemoryError, struct.error, EOFError)
 """What pyulog raises on damaged and hostile files."""
 
@@ -93,6 +95,20 @@ class Topics:
         return inside[first]
 
 
+class _Bounded(io.BytesIO):
+    """A file that ends a reader which goes round in circles, as pyulog does on some torn headers."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._reads_left = 2 * len(data) + 1_000
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise EOFError("the log leads its reader in circles")
+        return super().read(size)
+
+
 def read_topics(data: bytes, names: Sequence[str]) -> Topics:
     """The topics `names` of a ULog. Refused: log_format (no ULog), log_damaged (nothing in it can be read)."""
     from pyulog import ULog
@@ -101,7 +117,7 @@ def read_topics(data: bytes, names: Sequence[str]) -> Topics:
         raise Refused("log_format", "not a ULog")
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pyulog prints its warnings
-            log = ULog(io.BytesIO(data), list(names), disable_str_exceptions=True)
+            log = ULog(_Bounded(data), list(names), disable_str_exceptions=True)
         return _topics(log)
     except _BROKEN as e:
         raise Refused("log_damaged", f"{type(e).__name__}: {e}"[:200]) from None
@@ -135,14 +151,18 @@ def _topic(data: dict[str, NDArray[Any]]) -> Topic:
 
 
 def _span(instances: dict[str, dict[int, Topic]], start_us: int) -> tuple[int, int]:
-    """First and last moment of flight data: a few stray stamps (retained topics, one from the future) do not count."""
+    """First and last moment of flight data: what hangs together round the median stamp. Strays (retained topics, a
+    sample from the future, damage) lie beyond a hole that no logging has.
+    """
     for name in _CLOCK_TOPICS:
         for topic in instances.get(name, {}).values():
-            if len(topic.time_us) >= 10:
-                low, high = np.quantile(topic.time_us, [0.01, 0.99], method="nearest").tolist()
-                inside = topic.time_us[(topic.time_us > low - _SLACK_US) & (topic.time_us < high + _SLACK_US)]
-                first = int(inside[0])
-                return (max(first, start_us) if start_us <= int(inside[-1]) else first), int(inside[-1])
+            t = topic.time_us
+            if len(t) >= _FEWEST:
+                holes = np.flatnonzero(np.diff(t) > _LONGEST_HOLE_US)
+                cut = int(np.searchsorted(holes, len(t) // 2))
+                first = int(t[holes[cut - 1] + 1]) if cut else int(t[0])
+                last = int(t[holes[cut]]) if cut < len(holes) else int(t[-1])
+                return (max(first, start_us) if start_us <= last else first), last
     raise ValueError("no flight data")
 
 

@@ -122,6 +122,7 @@ def test_chained_batches_give_what_one_long_batch_gives() -> None:
         ("SYS_STATUS", {"voltage_battery": 65535}, "battery_v"),
         ("SYS_STATUS", {"current_battery": -1}, "battery_a"),
         ("SYS_STATUS", {"battery_remaining": -1}, "battery_remaining_pct"),
+        ("SYS_STATUS", {"onboard_control_sensors_present": 0}, "sensors_health"),
         ("GPS_RAW_INT", {"eph": 65535}, "gps_hdop"),
         ("GPS_RAW_INT", {"satellites_visible": 255}, "gps_satellites"),
         ("RC_CHANNELS", {"rssi": 255}, "rc_rssi_pct"),
@@ -147,7 +148,12 @@ def test_a_sentinel_or_an_absurd_value_is_missing(name: str, fields: dict[str, A
         ("GLOBAL_POSITION_INT", {"relative_alt": -1550}, "alt_rel_m", -155),
         ("HEARTBEAT", {"base_mode": 217}, "armed", 1),
         ("HEARTBEAT", {"custom_mode": 0xFF040000}, "flight_mode", 0xFF040000),
-        ("SYS_STATUS", {"onboard_control_sensors_health": 0xFFFFFFFF}, "sensors_health", 0xFFFFFFFF),
+        (
+            "SYS_STATUS",
+            {"onboard_control_sensors_health": 0xFFFFFFFF, "onboard_control_sensors_present": 1},
+            "sensors_health",
+            0xFFFFFFFF,
+        ),
         ("WIND", {"direction": -90.0}, "wind_from_deg", 2700),
         ("WIND_COV", {"wind_x": 0.0, "wind_y": -3.0}, "wind_from_deg", 900),
         ("NAV_CONTROLLER_OUTPUT", {"nav_bearing": 270}, "yaw_target_rad", -15708),
@@ -182,6 +188,13 @@ def test_the_more_trusted_source_wins_while_it_is_fresh() -> None:
     )
     roll = dict(zip(g.tick_us.tolist(), g.values["roll_rad"].tolist(), strict=True))
     assert (roll[2 * S], roll[4 * S]) == (1000, 0)
+
+
+def test_px4_motors_on_the_second_port_are_read_when_the_first_is_silent() -> None:
+    fields = {"servo1_raw": 1327, "port": 1}
+    on_px4 = grid((S, "SERVO_OUTPUT_RAW", fields), autopilot=PX4).values["motor_output_us"]
+    assert on_px4[0][0] == 1327
+    assert "motor_output_us" not in grid((S, "SERVO_OUTPUT_RAW", fields), autopilot=ARDUPILOT).values
 
 
 def test_array_channels_have_one_column_per_element() -> None:
