@@ -201,7 +201,7 @@ def _fill(hub: PagesHub) -> None:
     hub.find(kestrel, "gps_inconsistent", kestrel.recording.armed_us + 40_000_000)
     hub.land(kestrel)
     osprey = hub.depart("Northwind", "Osprey 1", "heli")
-    hub.fly(osprey, osprey.recording.disarmed_us, lost=lambda n: n == 5)
+    hub.fly(osprey, osprey.recording.disarmed_us, lost=lambda n: n == 8)
     hub.land(osprey)
     heron = hub.depart("Northwind", "Heron 2", "plane")
     hub.fly(heron, heron.recording.armed_us + 60_000_000)

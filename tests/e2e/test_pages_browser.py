@@ -274,7 +274,7 @@ def test_the_fleet_shows_each_aircraft_with_its_newest_state(visit: Visit) -> No
     heron = visit.page.locator(".craft", has_text="Heron 2")
     assert "AUTO" in heron.inner_text() and "V" in heron.inner_text()
     assert visit.page.locator("#map").evaluate(INK) > 3
-    heron.locator("a").click()
+    heron.locator("text=All flights").click()
     visit.page.wait_for_selector("#rows .aircraft a", timeout=WAIT_MS)
     assert visit.page.locator("#rows .aircraft a").all_inner_texts() == ["Heron 2"]
 

@@ -28,12 +28,18 @@ function facts(newest) {
   return h("dl", null, one("Mode", mode), one("Battery", charge, tone), one("Altitude", quantity(newest.alt_rel_m, "m")), one("Speed", quantity(newest.groundspeed_mps, "m/s", 1)));
 }
 
+function links(craft) {
+  const newest = craft.newest?.flight_id;
+  const one = newest && h("a", { href: `/flights/${encodeURIComponent(newest)}` }, craft.online && craft.newest.armed ? "Live flight" : "Newest flight");
+  return h("span", { class: "links" }, one, h("a", { href: `/?aircraft_id=${encodeURIComponent(craft.id)}` }, "All flights"));
+}
+
 function item(craft) {
   const isChosen = craft.id === layer.chosen;
   const name = h("button", { type: "button", "aria-pressed": String(isChosen), "data-id": craft.id, onclick: () => choose(craft.id) }, craft.name || "Unnamed aircraft");
   const dot = h("span", { class: `dot ${craft.online ? "live" : ""}`, title: craft.online ? "Online" : "Offline" });
   const kind = craft.vehicle_type || craft.firmware ? [vehicleName(craft.vehicle_type), firmwareName(craft.autopilot, craft.firmware)].filter((t) => t !== "–").join(" · ") : "No flight yet";
-  return h("li", { class: `craft ${isChosen ? "is-chosen" : ""}`, "data-craft": craft.id }, h("div", { class: "craft-name" }, dot, name), h("span", { class: "seen num", title: utc(craft.last_seen_utc_us) }, craft.online ? "online" : ago(craft.last_seen_utc_us)), h("span", { class: "type" }, kind), h("span", { class: "links" }, h("a", { href: `/?aircraft_id=${encodeURIComponent(craft.id)}` }, "Flights")), facts(craft.newest));
+  return h("li", { class: `craft ${isChosen ? "is-chosen" : ""}`, "data-craft": craft.id }, h("div", { class: "craft-name" }, dot, name), h("span", { class: "seen num", title: utc(craft.last_seen_utc_us) }, craft.online ? "online" : ago(craft.last_seen_utc_us)), h("span", { class: "type" }, kind), links(craft), facts(craft.newest));
 }
 
 function show() {

@@ -49,7 +49,8 @@ const isStillChecked = (flight) => !flight.risk_level && Date.now() * 1000 - (fl
 export function isWhole(flight) {
   const c = flight.completeness;
   if (flight.complete || !c) return flight.complete;
-  return c.manifest && c.chain_ok && !c.missing.length && c.committed_frames === c.generated_frames;
+  const lost = c.gaps.reduce((n, g) => n + (g.frames ?? 0), 0);
+  return c.manifest && c.chain_ok && !c.missing.length && c.committed_frames + lost === c.generated_frames;
 }
 
 /** Complete, open, or how much is missing. */
