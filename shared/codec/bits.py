@@ -52,18 +52,18 @@ def _big_tokens(token: Bytes, u: NDArray[np.uint64], big: Ints) -> tuple[Bytes, 
 
 def from_tokens(token: Bytes, raw: NDArray[np.uint64], p: Ints) -> Ints:
     """Residuals back."""
-    u = (_BASE[token] | (raw >> p.view(np.uint64))).view(np.int64)
+    u = (_BASE.take(token) | (raw >> p.view(np.uint64))).view(np.int64)
     q = ((u >> 1) & 0x7FFFFFFFFFFFFFFF) ^ -(u & 1)
     return (q << p) | (raw.view(np.int64) & ((1 << p) - 1))
 
 
 def pack(raw: NDArray[np.uint64], size: Ints) -> bytes:
     """Raw values of 0 .. 63 bits each as a bit string, LSB first, padded with zeros to whole bytes."""
-    end = np.cumsum(size)
+    end = size.cumsum()
     total = int(end[-1]) if len(end) else 0
     if not total:
         return b""
-    used = np.flatnonzero(size)
+    used = size.nonzero()[0]
     raw, at = raw[used], (end - size)[used]
     shift = (at & 63).view(np.uint64)
     word = at >> 6
@@ -85,7 +85,7 @@ def unpack(data: Bytes, at: Ints, size: Ints) -> NDArray[np.uint64]:
     wide = windows(data)
     byte = at >> 3
     shift = (at & 7).view(np.uint64)
-    value = wide[byte] >> shift
+    value = wide.take(byte) >> shift
     long = np.flatnonzero(size > 56)
     if len(long):
         value[long] |= _top(wide, byte[long], shift[long])

@@ -31,7 +31,7 @@ class Slots:
     @property
     def start(self) -> Ints:
         sizes = self.rows * self.width
-        return np.cumsum(sizes) - sizes
+        return sizes.cumsum() - sizes
 
     def source(self) -> Ints:
         """A number that tells senders apart: block, sysid and compid."""
@@ -58,7 +58,7 @@ def columns_of(slots: Slots) -> Columns:
     slot = np.repeat(np.arange(len(counts)), counts)
     element = spans(ELEMENTS.start[slots.layout], counts)
     times = np.arange(len(counts))
-    first = np.cumsum(counts) - counts
+    first = counts.cumsum() - counts
     block = np.concatenate([slots.block, slots.block[slot]])
     slot, element = np.concatenate([times, slot]), np.concatenate([np.full(len(times), -1), element])
     if len(slots.block) and slots.block[0] != slots.block[-1]:
@@ -82,5 +82,5 @@ def text_spans(slots: Slots) -> tuple[Ints, Ints]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     g, offset, length = (np.array(x) for x in zip(*found, strict=True))
     rows = slots.rows[g]
-    starts = np.repeat(slots.start[g] + offset, rows) + ramp(rows) * np.repeat(slots.width[g], rows)
-    return starts, np.repeat(length, rows)
+    starts = np.repeat(slots.start[g] + offset, rows) + ramp(rows) * slots.width[g].repeat(rows)
+    return starts, length.repeat(rows)

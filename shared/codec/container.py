@@ -1,5 +1,6 @@
 """The bytes of a block: a format byte, the length of one zstd frame, that frame, raw bits (docs/wire.md, "Block")."""
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,10 @@ from shared.codec.content import Content
 from shared.errors import Refused
 
 FORMAT = 1
-LEVEL = 12
+LEVEL, SHORT_LEVEL, SHORT = 9, 15, 8192
+"""Short blocks are worth (and quick at) a higher level."""
+MAX_WINDOW = 1 << 24
 Ints = NDArray[np.int64]
-_DICTIONARY = Path(__file__).with_name("dictionary_v1.bin")
 
 
 @dataclass(slots=True)
@@ -109,20 +111,35 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 @cache
-def _dictionary() -> zstandard.ZstdCompressionDict | None:
-    if not _DICTIONARY.exists():
-        return None
-    return zstandard.ZstdCompressionDict(_DICTIONARY.read_bytes())
+def _dictionary() -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(Path(__file__).with_name("dictionary_v1.bin").read_bytes())
 
 
-@cache
-def compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=LEVEL, dict_data=_dictionary(), write_checksum=False)
+class _PerThread(threading.local):
+    """zstd contexts: they keep their tables between calls, and may not be shared between threads."""
+
+    def __init__(self) -> None:
+        self.compressors = {k: zstandard.ZstdCompressor(level=k, dict_data=_dictionary()) for k in (LEVEL, SHORT_LEVEL)}
+        self.decompressor = zstandard.ZstdDecompressor(dict_data=_dictionary(), max_window_size=MAX_WINDOW)
 
 
-@cache
-def decompressor(max_bytes: int) -> zstandard.ZstdDecompressor:
-    return zstandard.ZstdDecompressor(dict_data=_dictionary(), max_window_size=max(max_bytes, 1 << 20))
+_contexts = _PerThread()
+
+
+def compress(body: bytes) -> bytes:
+    """One zstd frame with declared size, made with the dictionary."""
+    return _contexts.compressors[SHORT_LEVEL if len(body) < SHORT else LEVEL].compress(body)
+
+
+def decompress(compressed: bytes, max_bytes: int) -> bytes:
+    """The body of one zstd frame. Refused: block_too_large by its declared size, block_malformed."""
+    try:
+        declared = zstandard.frame_content_size(compressed)
+        if not 0 <= declared <= max_bytes:
+            raise Refused("block_too_large", f"{declared} bytes, at most {max_bytes}")
+        return _contexts.decompressor.decompress(compressed, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError) as e:
+        raise Refused("block_malformed", str(e)[:200]) from None
 
 
 def inner(parts: Parts) -> bytes:
@@ -136,7 +153,8 @@ def inner(parts: Parts) -> bytes:
 
 def write(parts: Parts) -> bytes:
     """The block."""
-    compressed = compressor().compress(inner(parts))
+    body = inner(parts)
+    compressed = compress(body)
     return b"".join([bytes([FORMAT]), varint(len(compressed)), compressed, *(getattr(parts, name) for name in _BITS)])
 
 
@@ -148,20 +166,8 @@ def read(data: bytes, max_frames: int, max_bytes: int) -> Parts:
     compressed = data[at : at + size]
     if len(compressed) != size:
         raise Refused("block_malformed", "cut short")
-    body = _decompress(compressed, max_bytes)
+    body = decompress(compressed, max_bytes)
     return _sections(body, data[at + size :], max_frames)
-
-
-def _decompress(compressed: bytes, max_bytes: int) -> bytes:
-    try:
-        declared = zstandard.frame_content_size(compressed)
-        if not 0 <= declared <= max_bytes:
-            raise Refused("block_too_large", f"{declared} bytes, at most {max_bytes}")
-        return decompressor(max_bytes).decompress(compressed, allow_extra_data=False)
-    except (zstandard.ZstdError, MemoryError, ValueError) as e:
-        if isinstance(e, Refused):
-            raise
-        raise Refused("block_malformed", str(e)[:200]) from None
 
 
 def _sections(body: bytes, bit_data: bytes, max_frames: int) -> Parts:

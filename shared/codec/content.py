@@ -61,13 +61,19 @@ class Content:
 
 def ramp(lengths: Ints) -> Ints:
     """0 .. lengths[0] - 1, 0 .. lengths[1] - 1, ... in one array."""
-    ends = np.cumsum(lengths)
+    ends = lengths.cumsum()
     return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
     """The indices starts[i] .. starts[i] + lengths[i] - 1 for every i, in one array."""
-    return ramp(lengths) + np.repeat(starts, lengths)
+    return ramp(lengths) + starts.repeat(lengths)
+
+
+def stable_order(keys: Ints) -> Ints:
+    """Stable argsort of small non-negative numbers; 16-bit keys sort by radix, several times faster."""
+    small = len(keys) and int(keys.max()) < 1 << 16
+    return np.argsort(keys.astype(np.uint16) if small else keys, kind="stable")
 
 
 def split(frames: Frames) -> Content:
@@ -78,13 +84,13 @@ def split(frames: Frames) -> Content:
     distinct, group = np.unique(key, return_inverse=True)
     if not len(distinct) or distinct[0] != -1:
         distinct, group = np.concatenate([[-1], distinct]), group + 1
-    order = np.argsort(group, kind="stable")
+    order = stable_order(group)
     order = order[len(frames) - int(h.fits.sum()) :]
     g = group[order] - 1
     rows = np.bincount(g, minlength=len(distinct) - 1)
     msgid = distinct[1:] & 0xFFFFFF
     layout, length = layout_index(msgid), h.payload_len[order]
-    longest = np.maximum.reduceat(length, np.cumsum(rows) - rows) if len(rows) else rows
+    longest = np.maximum.reduceat(length, rows.cumsum() - rows) if len(rows) else rows
     width = np.where(KNOWN[layout], SIZE[layout], longest)
     groups = Groups(msgid, distinct[1:] >> 32, distinct[1:] >> 24 & 0xFF, rows, width)
     at = h.payload_at[order]
@@ -115,7 +121,7 @@ def trimmed(payload: Bytes, starts: Ints) -> Ints:
 
 def expected_length(payload: Bytes, width: Ints, min_size: Ints, head: Ints) -> Ints:
     """Payload length of each frame by the rules of its MAVLink version; arrays have one entry per frame, group order."""
-    at = np.cumsum(width) - width
+    at = width.cumsum() - width
     v2 = np.zeros(len(width), np.int64)
     some = width > 0
     v2[some] = trimmed(payload, at[some])
@@ -133,7 +139,7 @@ def merge(c: Content) -> Frames:
     n = len(c.group)
     if n == 0:
         return no_frames()
-    order = np.argsort(c.group, kind="stable")
+    order = stable_order(c.group)
     raw_at, order = order[: len(c.raw_length)], order[len(c.raw_length) :]
     g = np.repeat(np.arange(len(c.groups.rows)), c.groups.rows)
     v1 = c.head >> 16 == V1
@@ -142,14 +148,14 @@ def merge(c: Content) -> Frames:
     lengths = np.zeros(n, np.int64)
     lengths[raw_at] = c.raw_length
     lengths[order] = before + c.length + after
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = np.concatenate([[0], lengths.cumsum()])
     out = np.zeros(int(offsets[-1]), np.uint8)
     out[spans(offsets[raw_at], c.raw_length)] = c.raw
     starts = offsets[order]
     _put_headers(out, starts, c, order, g, v1)
     at, width = starts + before, c.groups.width[g]
     kept = np.minimum(c.length, width)
-    out[spans(at, kept)] = c.payload[spans(np.cumsum(width) - width, kept)]
+    out[spans(at, kept)] = c.payload[spans(width.cumsum() - width, kept)]
     out[spans(at + kept, c.length - kept)] = c.tail
     end = at + c.length
     _put_crcs(out, starts, end, lengths[order], CRC_EXTRA[c.groups.layout()][g])

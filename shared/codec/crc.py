@@ -46,7 +46,7 @@ def frame_crcs(
     after[after == 1] = 0
     after <<= 8
     after |= data
-    crc = np.bitwise_xor.reduceat(contribution[after], starts)
+    crc = np.bitwise_xor.reduceat(contribution.take(after), starts)
     crc ^= contribution[(covered + 2) << 8 | data[starts]]
     crc ^= contribution[256 | extra.astype(np.int64)]
     return crc ^ start[covered + 1]  # type: ignore[no-any-return]

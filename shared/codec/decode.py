@@ -10,7 +10,7 @@ from shared.codec import bits, clocks, floats, series
 from shared.codec.block import Block, MessageGroup
 from shared.codec.columns import Columns, Slots, columns_of, text_spans
 from shared.codec.container import Parts, index_width, read, read_varint
-from shared.codec.content import Bytes, Groups, ramp, spans
+from shared.codec.content import Bytes, Groups, ramp, spans, stable_order
 from shared.codec.encode import clock_columns, heads
 from shared.codec.pairs import SLOTS
 from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1
@@ -81,15 +81,16 @@ def _decode(parts: list[Parts], max_bytes: int) -> list[Block]:
 
 def _cut(parts: list[Parts], frame: _Frame, payload: Bytes, time: Ints) -> list[Block]:
     """One Block per block, as views of what was decoded together."""
-    slots, order = frame.slots, frame.order.astype(np.int32)
+    slots = frame.slots
     columns = (slots.block, slots.msgid, slots.sysid, slots.compid, slots.rows, slots.width)
     groups: list[list[MessageGroup]] = [[] for _ in parts]
     frames = np.append(0, np.cumsum([p.frames for p in parts])).tolist()
+    rows_of = (frame.order - np.repeat(frames[:-1], [p.frames for p in parts])).astype(np.int32)
     at = row = 0
     for block, msgid, sysid, compid, rows, width in zip(*(x.tolist() for x in columns), strict=True):
         if msgid >= 0:
             payloads = payload[at : at + rows * width].reshape(rows, width)
-            groups[block].append(MessageGroup(msgid, sysid, compid, order[row : row + rows] - frames[block], payloads))
+            groups[block].append(MessageGroup(msgid, sysid, compid, rows_of[row : row + rows], payloads))
         at, row = at + rows * width, row + rows
     edges = (
         np.append(0, np.cumsum(np.bincount(slots.block, slots.rows * slots.width, len(parts))))
@@ -127,7 +128,7 @@ def _slots(parts: list[Parts], max_bytes: int) -> _Frame:
     _require(all(int(c[1:].min(initial=1)) > 0 for c in counts), "empty group")
     tables = [_table(p, bool(raw)) for p, raw in zip(parts, has_raw, strict=True)]
     sizes = np.array([p.groups + raw for p, raw in zip(parts, has_raw, strict=True)], np.int64)
-    base = np.cumsum(sizes) - sizes + np.array(has_raw, np.int64) - 1
+    base = sizes.cumsum() - sizes + np.array(has_raw, np.int64) - 1
     sysid, compid, msgid, width = (np.concatenate(c) for c in zip(*tables, strict=True))
     rows = np.concatenate([c if raw else c[1:] for c, raw in zip(counts, has_raw, strict=True)])
     layout = layout_index(msgid)
@@ -136,8 +137,8 @@ def _slots(parts: list[Parts], max_bytes: int) -> _Frame:
     keys = slots.source() << 25 | (msgid + 1)
     _require((np.diff(keys) > 0).all(), "groups out of order")
     _require(int((rows * width).sum()) <= max_bytes * len(parts), "payload")
-    slot = np.concatenate(index) + np.repeat(base, n)
-    return _Frame(slots, slot, np.argsort(slot, kind="stable"))
+    slot = np.concatenate(index) + base.repeat(n)
+    return _Frame(slots, slot, stable_order(slot))
 
 
 def _table(p: Parts, has_raw: bool) -> tuple[Ints, Ints, Ints, Ints]:
@@ -175,7 +176,7 @@ class _Numbers:
     def of(self, columns: Columns, which: Ints) -> Ints:
         """The values of columns `which`, one column after the other."""
         rows = columns.rows[which]
-        return self.value[np.repeat(self.at[which], rows) + ramp(rows) * np.repeat(self.step[which], rows)]
+        return self.value[self.at[which].repeat(rows) + ramp(rows) * self.step[which].repeat(rows)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +200,7 @@ def _varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) 
     counts = np.bincount(block, minlength=len(parts)).tolist()
     _require([len(p.modes) for p in parts] == counts, "modes")
     _require(int(mode.max(initial=0)) <= 3 * (1 + SLOTS) * floats.FORMS, "modes")
-    column = np.flatnonzero(mode)
+    column = mode.nonzero()[0]
     element, mode = columns.element[column], mode[column] - 1
     form, pair, order = mode // (3 * (1 + SLOTS)), mode // 3 % (1 + SLOTS), mode % 3
     is_float = (element >= 0) & (ELEMENTS.kind[element] == FLOAT)
@@ -211,12 +212,12 @@ def _varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) 
     _require([len(x.splits) for x in parts] == counts and int(p.max(initial=0)) <= MAX_SPLIT, "splits")
     top = np.zeros(len(column), np.int64)
     tops = _bytes([x.tops for x in parts])
-    fixed = np.flatnonzero(form == floats.FIXED)
+    fixed = (form == floats.FIXED).nonzero()[0]
     counts = np.bincount(block[column[fixed]], minlength=len(parts)).tolist()
     _require([len(x.tops) for x in parts] == counts, "tops")
     top[fixed] = tops
     _require(int(columns.rows[column].sum()) <= max(max_bytes // 4, 1) * len(parts), "too many values")
-    stream = np.argsort(block[column] << 1 | (p > 0), kind="stable")
+    stream = stable_order(block[column] << 1 | (p > 0))
     column = column[stream]
     rag = Ragged.of(columns.rows[column])
     return _Varying(column, block[column], rag, *(x[stream] for x in (order, pair, form, top, p, is_float)))
@@ -224,15 +225,15 @@ def _varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) 
 
 def _raw_bits(sections: list[bytes], size: Ints, per_block: Ints) -> NDArray[np.uint64]:
     """Raw values of `size` bits from the bit strings of all blocks; per_block: how many values each block has."""
-    end = np.cumsum(size)
-    bounds = np.append(0, end)[np.append(0, np.cumsum(per_block))]
+    end = size.cumsum()
+    bounds = np.append(0, end)[np.append(0, per_block.cumsum())]
     used = np.diff(bounds)
     lengths = np.array([len(s) for s in sections], np.int64)
     _require((lengths == (used + 7) >> 3).all(), "raw bits")
-    begin = (np.cumsum(lengths) - lengths) * 8 - bounds[:-1]
+    begin = (lengths.cumsum() - lengths) * 8 - bounds[:-1]
     data = _bytes(sections, _SPARE)
     at = end - size
-    at += begin[0] if len(sections) == 1 else np.repeat(begin, per_block)
+    at += begin[0] if len(sections) == 1 else begin.repeat(per_block)
     return bits.unpack(data, at, size)
 
 
@@ -241,7 +242,7 @@ def _tokens(sections: list[bytes], raw: list[bytes], p: Ints, per_block: Ints) -
     token = _bytes(sections)
     _require([len(s) for s in sections] == per_block.tolist(), "tokens")
     _require(int(token.max(initial=0)) <= bits.MAX_TOKEN, "token")
-    size = bits.EXTRA[token] + p
+    size = bits.EXTRA.take(token) + p
     _require(int(size.max(initial=0)) < 64, "token")
     return bits.from_tokens(token, _raw_bits(raw, size, per_block), p)
 
@@ -252,16 +253,16 @@ def _values(parts: list[Parts], v: _Varying) -> Ints:
     columns = np.bincount(v.block, minlength=blocks)
     zero = np.zeros(len(v.p), np.int64)
     # heads travel in column order, values in stream order
-    by_column = np.argsort(v.column, kind="stable")
+    by_column = stable_order(v.column)
     head = np.empty(len(v.p), np.int64)
     head[by_column] = _tokens([x.heads for x in parts], [x.head_bits for x in parts], zero, columns)
     head <<= v.p
     count = np.bincount(v.block, weights=rag.rows, minlength=blocks).astype(np.int64)
-    value = _tokens([x.tokens for x in parts], [x.value_bits for x in parts], np.repeat(v.p, rag.rows), count)
+    value = _tokens([x.tokens for x in parts], [x.value_bits for x in parts], v.p.repeat(rag.rows), count)
     if not len(head):
         return value
     first = value[rag.starts] + head
-    second = np.flatnonzero(v.order == 2)
+    second = (v.order == 2).nonzero()[0]
     if len(second):
         value[rag.starts[second]] = 0
         at, part = spans(rag.starts[second], rag.rows[second]), Ragged.of(rag.rows[second])
@@ -273,7 +274,7 @@ def _values(parts: list[Parts], v: _Varying) -> Ints:
         return total
     value += np.repeat(np.where(flat, head, 0), rag.rows)
     value[rag.starts] = first
-    return np.where(np.repeat(flat, rag.rows), value, total)
+    return np.where(flat.repeat(rag.rows), value, total)
 
 
 def _constants(parts: list[Parts], columns: Columns, constant: Ints, block: Ints) -> tuple[Bytes, Ints]:
@@ -283,7 +284,7 @@ def _constants(parts: list[Parts], columns: Columns, constant: Ints, block: Ints
     _require([len(p.constants) for p in parts] == sizes.tolist(), "constants")
     data = _bytes([p.constants for p in parts], _SPARE)
     shift = 64 - 8 * width
-    number = (bits.windows(data)[np.cumsum(width) - width] << shift.view(np.uint64)).view(np.int64) >> shift
+    number = (bits.windows(data).take(width.cumsum() - width) << shift.view(np.uint64)).view(np.int64) >> shift
     return data[: len(data) - len(_SPARE)], number
 
 
@@ -293,7 +294,7 @@ def _decode_columns(parts: list[Parts], frame: _Frame, columns: Columns, payload
     v = _varying(parts, columns, block, max_bytes)
     at, step = np.full(len(columns.rows), -1), np.zeros(len(columns.rows), np.int64)
     at[v.column], step[v.column] = v.rag.starts, 1
-    constant = np.flatnonzero(step == 0)
+    constant = (step == 0).nonzero()[0]
     data, number = _constants(parts, columns, constant, block)
     value = _values(parts, v)
     at[constant] = len(value) + np.arange(len(constant))
@@ -303,7 +304,7 @@ def _decode_columns(parts: list[Parts], frame: _Frame, columns: Columns, payload
     plain = np.flatnonzero((v.pair == 0) & (columns.element[v.column] >= 0))
     _scatter(payload, columns, v, plain, low.finish(v, value, plain))
     time = _times(parts, frame, columns, numbers, payload)
-    targets = np.flatnonzero(v.pair)
+    targets = v.pair.nonzero()[0]
     if len(targets):
         _predict(payload, frame, columns, v, value, targets)
         _scatter(payload, columns, v, targets, low.finish(v, value, targets))
@@ -317,7 +318,7 @@ class _Low:
     def __init__(self, parts: list[Parts]) -> None:
         self._lengths = np.array([len(p.low_bits) for p in parts], np.int64)
         self._data = _bytes([p.low_bits for p in parts], _SPARE)
-        self._at = (np.cumsum(self._lengths) - self._lengths) * 8
+        self._at = (self._lengths.cumsum() - self._lengths) * 8
         self._spent = np.zeros(len(parts), np.int64)
 
     def finish(self, v: _Varying, value: Ints, which: Ints) -> Ints:
@@ -326,28 +327,28 @@ class _Low:
         out = value[spans(v.rag.starts[which], rows)]
         part = Ragged.of(rows)
         form = v.form[which]
-        fixed = np.flatnonzero(form == floats.FIXED)
+        fixed = (form == floats.FIXED).nonzero()[0]
         if len(fixed):
             at = spans(part.starts[fixed], rows[fixed])
             out[at] = self._fixed(v, which[fixed], rows[fixed], out[at])
         other = np.flatnonzero((form != floats.FIXED) & v.is_float[which])
         if len(other):
             at = spans(part.starts[other], rows[other])
-            out[at] = floats.to_bits(out[at], np.repeat(form[other], rows[other]))
+            out[at] = floats.to_bits(out[at], form[other].repeat(rows[other]))
         return out
 
     def _fixed(self, v: _Varying, which: Ints, rows: Ints, number: Ints) -> Ints:
         size = floats.low_sizes(number)
         block = v.block[which]
-        starts = np.cumsum(rows) - rows
+        starts = rows.cumsum() - rows
         used = np.zeros(len(self._at), np.int64)
         np.add.at(used, block, np.add.reduceat(size, starts))
-        begin = np.cumsum(used) - used
+        begin = used.cumsum() - used
         shift = self._at + self._spent - begin
         self._spent += used
         _require((self._spent <= self._lengths * 8).all(), "raw bits")
-        at = np.cumsum(size) - size + np.repeat(shift[block], rows)
-        return floats.from_fixed(number, np.repeat(v.top[which], rows), bits.unpack(self._data, at, size), size)
+        at = size.cumsum() - size + shift[block].repeat(rows)
+        return floats.from_fixed(number, v.top[which].repeat(rows), bits.unpack(self._data, at, size), size)
 
     def check_spent(self) -> None:
         """All bits must have been used."""
@@ -357,11 +358,11 @@ class _Low:
 def _fill(payload: Bytes, slots: Slots, columns: Columns, constant: Ints, data: Bytes) -> None:
     """Write constant fields into every row: build one row per slot, then repeat it."""
     width = columns.width[constant]
-    base = np.cumsum(slots.width) - slots.width
+    base = slots.width.cumsum() - slots.width
     offset = base[columns.slot[constant]] + columns.at[constant] - slots.start[columns.slot[constant]]
     field = columns.element[constant] >= 0
     template = np.zeros(int(slots.width.sum()), np.uint8)
-    begin = np.cumsum(width) - width
+    begin = width.cumsum() - width
     template[spans(offset[field], width[field])] = data[spans(begin[field], width[field])]
     at = row = 0
     for rows, size in zip(slots.rows.tolist(), slots.width.tolist(), strict=True):
@@ -379,10 +380,10 @@ def _scatter(payload: Bytes, columns: Columns, v: _Varying, which: Ints, value: 
     """Write columns `which` of v into the payloads; value: theirs, one column after the other."""
     column = v.column[which]
     rows = columns.rows[column]
-    at = np.repeat(columns.at[column], rows) + ramp(rows) * np.repeat(columns.stride[column], rows)
+    at = columns.at[column].repeat(rows) + ramp(rows) * columns.stride[column].repeat(rows)
     width = np.repeat(columns.width[column].astype(np.int8), rows)
     for w in (1, 2, 4, 8):
-        these = np.flatnonzero(width == w)
+        these = (width == w).nonzero()[0]
         if len(these):
             _write(payload, at[these], w, value[these])
 
@@ -393,7 +394,7 @@ def _times(parts: list[Parts], frame: _Frame, columns: Columns, numbers: _Number
     modes = _bytes([p.clocks for p in parts])
     counts = np.bincount(slots.block, minlength=len(parts)).tolist()
     _require([len(p.clocks) for p in parts] == counts and int(modes.max(initial=0)) <= 6, "clock modes")
-    begin = np.cumsum(slots.rows) - slots.rows
+    begin = slots.rows.cumsum() - slots.rows
     block = np.repeat(np.arange(len(parts)), [p.frames for p in parts])
     time = np.empty(len(frame.slot), np.int64)
     time[frame.order] = numbers.of(columns, np.flatnonzero(columns.element < 0))
@@ -412,7 +413,7 @@ def _times(parts: list[Parts], frame: _Frame, columns: Columns, numbers: _Number
         time[wire[follows]] += true[follows]
         resets[wire[follows]] = True
     time[resets] += start[block[resets]]
-    return series.sums(time, Ragged.of(np.diff(np.append(np.flatnonzero(resets), len(time)))))
+    return series.sums(time, Ragged.of(np.diff(np.append(resets.nonzero()[0], len(time)))))
 
 
 def _clock_chain(
@@ -430,8 +431,8 @@ def _clock_chain(
     true = np.empty_like(x)
     true[chain] = clocks.times(x[chain], ms[chain], heads(source[chain]), anchor[chain])
     field = np.where(ms, true // 1000, true)
-    at = np.repeat(columns.at[timed], rows) + ramp(rows) * np.repeat(columns.stride[timed], rows)
-    width = np.repeat(columns.width[timed], rows)
+    at = columns.at[timed].repeat(rows) + ramp(rows) * columns.stride[timed].repeat(rows)
+    width = columns.width[timed].repeat(rows)
     for w in (4, 8):
         these = np.flatnonzero(~anchor & (width == w))
         if len(these):
@@ -452,7 +453,7 @@ def _predict(payload: Bytes, frame: _Frame, columns: Columns, v: _Varying, value
         _require((source >= 0).all(), "pair without source")
         rows = columns.rows[target]
         row = newest.rows(columns.slot[target], columns.slot[source])
-        at = np.repeat(columns.at[source], rows) + row * np.repeat(columns.stride[source], rows)
-        number = numeric(padded, at, np.repeat(columns.element[source], rows))
+        at = columns.at[source].repeat(rows) + row * columns.stride[source].repeat(rows)
+        number = numeric(padded, at, columns.element[source].repeat(rows))
         scale = np.where(v.is_float[which], floats.scale_of(v.form[which], v.top[which]), 1.0)
         value[spans(v.rag.starts[which], rows)] += prediction(number, columns.element[target], pair, scale, rows)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shared.codec import bits, clocks, floats, series
 from shared.codec.columns import Columns, Slots, columns_of, text_spans
-from shared.codec.content import Bytes, Content, by_rule, ramp, spans, split
+from shared.codec.content import Bytes, Content, by_rule, ramp, spans, split, stable_order
 from shared.codec.container import Parts, write
 from shared.codec.predict import Newest, numeric, prediction, source_columns
 from shared.codec.series import Ragged
@@ -45,7 +45,7 @@ class _Low:
 def encode_block(frames: Frames) -> bytes:
     """The block of `frames`."""
     c = split(frames)
-    slots, order = _slots(c), np.argsort(c.group, kind="stable")
+    slots, order = _slots(c), stable_order(c.group)
     columns = columns_of(slots)
     values = _gather(c, slots, columns)
     modes = _clocks(c, slots, columns, values, order)
@@ -76,10 +76,10 @@ def _gather(c: Content, slots: Slots, columns: Columns) -> _Values:
     frames = len(c.group)
     element = slice(len(slots.rows), None)
     rows = columns.rows[element]
-    at = np.repeat(columns.at[element], rows) + ramp(rows) * np.repeat(columns.stride[element], rows)
+    at = columns.at[element].repeat(rows) + ramp(rows) * columns.stride[element].repeat(rows)
     padded = np.concatenate([c.payload, np.zeros(8, np.uint8)])
     shift = np.repeat(64 - 8 * columns.width[element], rows)
-    top = (bits.windows(padded)[at] << shift.view(np.uint64)).view(np.int64)
+    top = (bits.windows(padded).take(at) << shift.view(np.uint64)).view(np.int64)
     value = np.empty(frames + len(at), np.int64)
     raw = np.empty(frames + len(at), np.int64)
     value[frames:] = top >> shift
@@ -91,7 +91,7 @@ def _gather(c: Content, slots: Slots, columns: Columns) -> _Values:
 def _seq(c: Content) -> NDArray[np.uint8]:
     """Wire sequence numbers, less what each sender's next one should be; wire order."""
     source = (c.groups.sysid << 8 | c.groups.compid)[c.group[c.group > 0] - 1]
-    order = np.argsort(source, kind="stable")
+    order = stable_order(source)
     seq, source = c.seq[order], source[order]
     before = np.roll(seq, 1)
     before[np.flatnonzero(np.diff(source, prepend=-1))] = 0
@@ -104,7 +104,7 @@ def _best_size(values: Ints, ragged: Ragged) -> Ints:
     """Size in bits of each column under the best order."""
     first = series.differences(values, ragged)
     means = series.means(values, ragged)
-    sizes = [series.size_in_bits(values - np.repeat(means, ragged.rows), ragged)]
+    sizes = [series.size_in_bits(values - means.repeat(ragged.rows), ragged)]
     sizes += [series.size_in_bits(d, ragged) for d in (first, series.second_differences(first, ragged))]
     return np.min(sizes, axis=0)
 
@@ -120,15 +120,15 @@ def _clocks(c: Content, slots: Slots, columns: Columns, values: _Values, order: 
         return modes
     rows = columns.rows[timed]
     at, rag = spans(values.ragged.starts[timed], rows), Ragged.of(rows)
-    frame = spans((np.cumsum(slots.rows) - slots.rows)[columns.slot[timed]], rows)
+    frame = spans((slots.rows.cumsum() - slots.rows)[columns.slot[timed]], rows)
     clock = np.repeat(ELEMENTS.clock[columns.element[timed]], rows)
     own, wire = values.raw[at], order[frame]
     source = np.repeat(slots.source()[columns.slot[timed]], rows)
-    width = np.repeat(columns.width[timed], rows)
+    width = columns.width[timed].repeat(rows)
     true = _unwrapped(own, clock, width, wire, source)
     mode = _clock_modes(own, true, clock == CLOCK_MS, wire, source, rag, width)
     chain = np.lexsort((wire, source))
-    chain = chain[np.repeat(mode, rows)[chain] > 0]
+    chain = chain[mode.repeat(rows)[chain] > 0]
     x = own.copy()
     x[chain] = clocks.differences(true[chain], clock[chain] == CLOCK_MS, heads(source[chain]))
     chained = np.repeat(mode == clocks.CHAINED, rows)
@@ -146,7 +146,7 @@ def _receive_times(
     offset = time[wire] - time[0] - true
     follows = (_best_size(offset, rag) + _HEAD_BITS < _best_size(elapsed[wire], rag)) & (mode > 0)
     modes[slot[follows]] |= 4
-    chosen = np.repeat(follows, rag.rows)
+    chosen = follows.repeat(rag.rows)
     values.value[frame[chosen]] = offset[chosen]
 
 
@@ -171,7 +171,7 @@ def _unwrapped(own: Ints, clock: Ints, width: Ints, wire: Ints, source: Ints) ->
         return true
     order = np.lexsort((wire, source))
     known = np.where(narrow[order], 0, np.arange(1, len(order) + 1))
-    near = np.maximum(np.maximum.accumulate(known) - 1, np.flatnonzero(known)[0])
+    near = np.maximum(np.maximum.accumulate(known) - 1, known.nonzero()[0][0])
     reference = np.empty_like(true)
     reference[order] = true[order][near]
     return np.where(narrow, reference + series.sign_extend(own - reference, np.int64(32)), true)
@@ -185,7 +185,7 @@ def _clock_modes(
     joins = np.logical_and.reduceat(sane, rag.starts)
     order = np.lexsort((wire, source))
     for _ in range(2):
-        chain = order[np.repeat(joins, rag.rows)[order]]
+        chain = order[joins.repeat(rag.rows)[order]]
         x = np.zeros_like(own)
         x[chain] = clocks.differences(true[chain], is_ms[chain], heads(source[chain]))
         before = np.logical_not(heads(source[chain]))
@@ -203,7 +203,7 @@ def _code(parts: Parts, payload: Bytes, slots: Slots, columns: Columns, values: 
     ragged = values.ragged
     if not len(ragged.rows):
         return
-    same = values.value == np.repeat(values.value[ragged.starts], ragged.rows)
+    same = values.value == values.value[ragged.starts].repeat(ragged.rows)
     constant = np.logical_and.reduceat(same, ragged.starts)
     parts.constants = _constants(values.value[ragged.starts][constant], columns.width[constant])
     mode = np.zeros(len(constant), np.uint8)
@@ -214,7 +214,7 @@ def _code(parts: Parts, payload: Bytes, slots: Slots, columns: Columns, values: 
 
 
 def _constants(value: Ints, width: Ints) -> bytes:
-    at = np.cumsum(width) - width
+    at = width.cumsum() - width
     raw = value.astype("<i8").view(np.uint8).reshape(-1, 8)
     return raw[np.repeat(np.arange(len(value)), width), ramp(width)].tobytes() if len(at) else b""
 
@@ -231,7 +231,7 @@ def _code_varying(
     is_float = (element >= 0) & (ELEMENTS.kind[element] == FLOAT)
     low = _Low(np.zeros(len(value), np.uint64), np.zeros(len(value), np.int64))
     if is_float.any():
-        chosen = np.repeat(is_float, rag.rows)
+        chosen = is_float.repeat(rag.rows)
         numbers = floats.to_numbers(value[chosen], Ragged.of(rag.rows[is_float]).starts, rag.rows[is_float])
         form[is_float], top[is_float], value[chosen] = numbers.form, numbers.top, numbers.value
         low.low[chosen], low.low_size[chosen] = numbers.low, numbers.low_size
@@ -264,20 +264,20 @@ class _Choice:
         taken = columns[better]
         self.pair[taken], self.order[taken], self.size[taken] = pair, order[better], size[better]
         self.head[taken] = head[better]
-        values = np.repeat(better, rag.rows)
+        values = better.repeat(rag.rows)
         self.residual[at[values]] = residual[values]
 
 
 def _orders(value: Ints, rag: Ragged, shift: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """(order, size, residuals, head) of the best of no, first and second differences; per column, per value for residuals."""
     means = series.sign_extend(series.means(value, rag), shift[rag.starts])
-    zeroth = series.sign_extend(value - np.repeat(means, rag.rows), shift)
+    zeroth = series.sign_extend(value - means.repeat(rag.rows), shift)
     first = series.differences(value, rag)
     second = series.sign_extend(series.second_differences(first, rag), shift)
     first = series.sign_extend(first, shift)
     sizes = np.stack([series.size_in_bits(r, rag) for r in (zeroth, first, second)])
     order = np.argmin(sizes, axis=0)
-    spread = np.repeat(order, rag.rows)
+    spread = order.repeat(rag.rows)
     residual = np.where(spread == 0, zeroth, np.where(spread == 1, first, second))
     head = np.where(order == 0, means, value[rag.starts])
     return order, sizes.min(axis=0), residual, head
@@ -300,8 +300,8 @@ def _try_pairs(
             continue
         rows = rag.rows[target]
         row = newest.rows(columns.slot[v[target]], columns.slot[source])
-        at = np.repeat(columns.at[source], rows) + row * np.repeat(columns.stride[source], rows)
-        number = numeric(padded, at, np.repeat(columns.element[source], rows))
+        at = columns.at[source].repeat(rows) + row * columns.stride[source].repeat(rows)
+        number = numeric(padded, at, columns.element[source].repeat(rows))
         guess = prediction(number, columns.element[v[target]], pair, scale[target], rows)
         choice.offer(target, pair + 1, plain[spans(rag.starts[target], rows)] - guess)
 
@@ -318,7 +318,7 @@ def _write_tokens(parts: Parts, choice: _Choice, low: _Low) -> None:
     residual[rag.starts] = np.where(choice.order > 0, rest, residual[rag.starts])
     stream = np.argsort(p > 0, kind="stable")
     at = spans(rag.starts[stream], rag.rows[stream])
-    token, raw, size = bits.to_tokens(residual[at], np.repeat(p[stream], rag.rows[stream]))
+    token, raw, size = bits.to_tokens(residual[at], p[stream].repeat(rag.rows[stream]))
     parts.tokens, parts.value_bits = token.tobytes(), bits.pack(raw, size)
     low_at = np.concatenate(
         [

@@ -72,7 +72,7 @@ def to_numbers(bits: Ints, starts: Ints, rows: Ints) -> Numbers:
 def _fixed_form(bits: Ints, starts: Ints, rows: Ints) -> tuple[Ints, Ints, Ints]:
     exponent = bits >> 23 & 0xFF
     top = np.maximum.reduceat(exponent, starts)
-    shift = np.repeat(top, rows) - exponent
+    shift = top.repeat(rows) - exponent
     fits = (bits == 0) | ((exponent > 0) & (exponent < 255) & (shift < 24))
     return np.where(np.logical_and.reduceat(fits, starts), FIXED, ORDERED), top, shift
 
@@ -92,14 +92,14 @@ def _try_decimal(kind: int, bits: Ints, starts: Ints, rows: Ints, form: Ints, va
     good = _decimal(kind, ends.astype(np.int32).view(np.float32))[1].all(axis=0) & (form < DECIMAL)
     if not good.any():
         return
-    chosen = np.repeat(good, rows)
+    chosen = good.repeat(rows)
     k, exact = _decimal(kind, bits[chosen].astype(np.int32).view(np.float32))
-    columns = np.flatnonzero(good)
+    columns = good.nonzero()[0]
     lengths = rows[columns]
-    at = np.cumsum(lengths) - lengths
+    at = lengths.cumsum() - lengths
     good[columns] = np.logical_and.reduceat(exact, at)
     form[good] = DECIMAL + kind
-    value[np.repeat(good, rows)] = k[np.repeat(good[columns], lengths)]
+    value[good.repeat(rows)] = k[good[columns].repeat(lengths)]
 
 
 def low_sizes(value: Ints) -> Ints:

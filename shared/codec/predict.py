@@ -18,20 +18,22 @@ class Newest:
     def __init__(self, slots: Slots, order: Ints) -> None:
         """order: position in the block of every frame, in group order."""
         self._rows = slots.rows
-        self._begin = np.cumsum(slots.rows) - slots.rows
+        self._begin = slots.rows.cumsum() - slots.rows
         self._span = len(order) + 1
         self._wire = order
         self._keys = np.repeat(np.arange(len(slots.rows)), slots.rows) * self._span + order
 
     def rows(self, target: Ints, source: Ints) -> Ints:
         """Row of the source slot for every row of the target slot, for each pair of slots, one after the other."""
-        code, back = np.unique(target * len(self._rows) + source, return_inverse=True)
-        target, source = code // len(self._rows), code % len(self._rows)
+        code = (target * len(self._rows) + source).tolist()
+        distinct = {c: i for i, c in enumerate(dict.fromkeys(code))}
+        back = np.array([distinct[c] for c in code])
+        target, source = np.divmod(np.array(list(distinct)), len(self._rows))
         lengths = self._rows[target]
         wire = self._wire[spans(self._begin[target], lengths)]
-        found = np.searchsorted(self._keys, np.repeat(source, lengths) * self._span + wire, side="right") - 1
-        row = np.maximum(found - np.repeat(self._begin[source], lengths), 0)
-        starts = np.cumsum(lengths) - lengths
+        found = np.searchsorted(self._keys, source.repeat(lengths) * self._span + wire, side="right") - 1
+        row = np.maximum(found - self._begin[source].repeat(lengths), 0)
+        starts = lengths.cumsum() - lengths
         return row[spans(starts[back], lengths[back])]
 
 
@@ -49,7 +51,7 @@ def source_columns(slots: Slots, columns: Columns, target: Ints, pair: int) -> I
 def numeric(padded: NDArray[np.uint8], at: Ints, element: Ints) -> NDArray[np.float64]:
     """The numbers of fields at byte positions `at` of payload bytes (8 to spare); element: of each."""
     shift = 64 - 8 * ELEMENTS.width[element]
-    top = bits.windows(padded)[at] << shift.view(np.uint64)
+    top = bits.windows(padded).take(at) << shift.view(np.uint64)
     unsigned = top >> shift.view(np.uint64)
     number = np.where(ELEMENTS.is_signed[element], (top.view(np.int64) >> shift).astype(np.float64), unsigned)
     is_float = ELEMENTS.kind[element] == FLOAT
@@ -62,6 +64,6 @@ def prediction(number: NDArray[np.float64], element: Ints, pair: int, scale: NDA
     """What a pair predicts, in the target column's integers. number: the source's, per value; element, scale: per column."""
     factor = np.repeat(ELEMENTS.pair_scale[element, pair], rows)
     with np.errstate(all="ignore"):
-        guess = np.rint(number * factor * np.repeat(scale, rows))
+        guess = np.rint(number * factor * scale.repeat(rows))
     guess = np.where(np.abs(guess) < _LIMIT, guess, 0.0)
     return guess.astype(np.int64)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.container import Parts, index_width, read_varint
-from shared.codec.content import Bytes, Content, Groups, expected_length
+from shared.codec.content import Bytes, Content, Groups, expected_length, stable_order
 from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1, V2
 from shared.codec.table import KNOWN, MIN_SIZE
 from shared.errors import Refused
@@ -41,13 +41,17 @@ def raw_lengths(p: Parts, count: int) -> Ints:
 
 
 def frame_heads(p: Parts, count: int) -> Ints:
-    """STX << 16 | incompat << 8 | compat of every frame in groups, group order."""
+    """STX << 16 | incompat << 8 | compat of every frame in groups, group order; one entry where all are alike."""
     kept = len(p.heads_of_frames) // 3
     _require(len(p.heads_of_frames) == 3 * kept and kept in (min(count, 1), count), "heads")
     stx, incompat, compat = np.frombuffer(p.heads_of_frames, np.uint8).reshape(3, kept).astype(np.int64)
     _require(((stx == V2) | (stx == V1) & (incompat == 0) & (compat == 0)).all(), "heads")
-    head = stx << 16 | incompat << 8 | compat
-    return head if kept == count else np.repeat(head, count)
+    return stx << 16 | incompat << 8 | compat
+
+
+def spread(per_head: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+    """One entry per frame, from one entry or one per frame."""
+    return per_head if len(per_head) == count else np.repeat(per_head, count)
 
 
 def groups_of(members: list[tuple[int, int, int, int, int]]) -> Groups:
@@ -67,15 +71,16 @@ def check(p: Parts, groups: Groups, raw_count: int, payload: Bytes) -> None:
     count = p.frames - raw_count
     _require(len(p.sequence) == count, "sequence")
     head = frame_heads(p, count)
+    times = count if len(head) < count else 1  # one head stands for all where they are alike
     v1 = head >> 16 == V1
     if v1.any():
-        _require(int(np.repeat(groups.msgid, groups.rows)[v1].max()) < 256, "MAVLink 1 message id")
-    signed = int(np.count_nonzero(~v1 & (head >> 8 & SIGNED > 0)))
+        _require(int(np.repeat(groups.msgid, groups.rows)[spread(v1, count)].max()) < 256, "MAVLink 1 message id")
+    signed = times * int(np.count_nonzero(~v1 & (head >> 8 & SIGNED > 0)))
     unknown = int(groups.rows[~KNOWN[groups.layout()]].sum())
     size = 2 * unknown + SIGNATURE_BYTES * signed + int(raw_lengths(p, raw_count).sum())
     _require(len(p.lengths) in (0, count), "lengths")
     if p.lengths or v1.any():
-        length = _lengths(p, groups, payload, head)
+        length = _lengths(p, groups, payload, spread(head, count))
         size += int(np.maximum(length - np.repeat(groups.width, groups.rows), 0).sum())
     _require(len(p.rest) == size, "rest")
 
@@ -89,7 +94,7 @@ def content(p: Parts, time_us: Ints, members: list[tuple[int, int, int, int, int
     """All of a checked block, for `merge`."""
     groups, group = groups_of(members), group_index(p)
     raw_count = p.frames - int(groups.rows.sum())
-    head = frame_heads(p, p.frames - raw_count)
+    head = spread(frame_heads(p, p.frames - raw_count), p.frames - raw_count)
     length = _lengths(p, groups, payload, head)
     signed = int(np.count_nonzero((head >> 16 != V1) & (head >> 8 & SIGNED > 0)))
     unknown = int(groups.rows[~KNOWN[groups.layout()]].sum())
@@ -103,7 +108,7 @@ def content(p: Parts, time_us: Ints, members: list[tuple[int, int, int, int, int
 def _sequence(p: Parts, groups: Groups, group: Ints) -> Bytes:
     """Wire sequence numbers: each sender's run on by one, plus what was kept."""
     source = (groups.sysid << 8 | groups.compid)[group[group > 0] - 1]
-    order = np.argsort(source, kind="stable")
+    order = stable_order(source)
     step = np.frombuffer(p.sequence, np.uint8)[order].astype(np.int64) + 1
     total = np.cumsum(step)
     starts = np.flatnonzero(np.diff(source[order], prepend=-1))

@@ -19,11 +19,11 @@ class Ragged:
 
     @staticmethod
     def of(rows: Ints) -> "Ragged":
-        return Ragged(rows, np.cumsum(rows) - rows)
+        return Ragged(rows, rows.cumsum() - rows)
 
     def spread(self, per_column: NDArray[np.generic]) -> NDArray[np.generic]:
         """One entry per column to one per value."""
-        return np.repeat(per_column, self.rows)
+        return per_column.repeat(self.rows)
 
 
 def sign_extend(values: Ints, shift: Ints) -> Ints:
@@ -49,17 +49,17 @@ def second_differences(first: Ints, ragged: Ragged) -> Ints:
 
 def sums(values: Ints, ragged: Ragged) -> Ints:
     """Running sums within each column."""
-    total = np.cumsum(values)
+    total = values.cumsum()
     base = total[ragged.starts]
     base -= values[ragged.starts]
-    total -= np.repeat(base, ragged.rows)
+    total -= base.repeat(ragged.rows)
     return total
 
 
 def means(values: Ints, ragged: Ragged) -> Ints:
     """Rounded mean of each column, computed round its first value so that it cannot overflow for sane columns."""
     head = values[ragged.starts]
-    return head + np.add.reduceat(values - np.repeat(head, ragged.rows), ragged.starts) // ragged.rows
+    return head + np.add.reduceat(values - head.repeat(ragged.rows), ragged.starts) // ragged.rows
 
 
 def size_in_bits(residuals: Ints, ragged: Ragged) -> Ints:

@@ -34,7 +34,9 @@ def test_many_blocks_decode_together_as_they_do_alone(parts: list[Frames]) -> No
     for part, together in zip(parts, decode_blocks(blocks), strict=True):
         assert together.frames().equals(part)
         alone = decode_block(encode_block(part))
-        assert [(g.msgid, g.sysid, g.compid) for g in alone.groups] == [(g.msgid, g.sysid, g.compid) for g in together.groups]
+        assert [(g.msgid, g.sysid, g.compid) for g in alone.groups] == [
+            (g.msgid, g.sysid, g.compid) for g in together.groups
+        ]
         for a, b in zip(alone.groups, together.groups, strict=True):
             assert np.array_equal(a.rows, b.rows) and np.array_equal(a.payload, b.payload)
 
