@@ -151,13 +151,13 @@ export class Plot {
       hooks: {
         drawClear: [(u) => paintBackdrop(u, this.board.backdrop())],
         draw: [(u) => paintMarks(u, this.group.marks)],
-        setCursor: [(u) => this.onCursor(u)],
         setSelect: [(u) => this.onSelect(u)],
       },
     };
     this.plot = new uPlot(options, this.data(), this.host);
-    this.isQuiet = false;
-    this.plot.over.addEventListener("mouseleave", () => view.point(null));
+    const { over } = this.plot;
+    over.addEventListener("mousemove", (e) => view.point(this.plot.posToVal(e.offsetX, "x")));
+    over.addEventListener("mouseleave", () => view.point(null));
     this.buildLegend();
     this.follow();
   }
@@ -182,11 +182,6 @@ export class Plot {
     this.values.forEach((element, i) => setText(element, measured(this.means[i][at])));
   }
 
-  onCursor(u) {
-    if (this.isQuiet || u.cursor.left === undefined) return;
-    this.board.view.point(u.cursor.left < 0 ? null : u.posToVal(u.cursor.left, "x"));
-  }
-
   onSelect(u) {
     const { left, width } = u.select;
     if (width > 4) this.board.view.setWindow(u.posToVal(left, "x"), u.posToVal(left + width, "x"));
@@ -198,9 +193,7 @@ export class Plot {
     if (!this.plot) return;
     const { cursor, window } = this.board.view;
     const isIn = cursor !== null && cursor >= window.from && cursor <= window.to;
-    this.isQuiet = true;
     this.plot.setCursor({ left: isIn ? this.plot.valToPos(cursor, "x") : -10, top: isIn ? 10 : -10 }, false);
-    this.isQuiet = false;
     this.showValues();
   }
 
