@@ -43,7 +43,8 @@ class Linear:
 
     def says(self) -> str:
         """The field, for the document."""
-        return self.field if self.element is None else f"{self.field}[{self.element}]"
+        field = self.field if self.factor > 0 else f"{self.field} (negative)"
+        return field if self.element is None else f"{field}[{self.element}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,15 +307,15 @@ SOURCES: tuple[Source, ...] = (
     _source("MISSION_CURRENT", Linear("mission_seq", "seq")),
     _source("EXTENDED_SYS_STATE", Linear("landed_state", "landed_state", absent=0)),
     _source(
+        "ALTITUDE",
+        Linear("alt_msl_m", "altitude_amsl"),
+        Linear("alt_rel_m", "altitude_relative"),
+    ),
+    _source(
         "LOCAL_POSITION_NED",
         Linear("vel_north_mps", "vx"),
         Linear("vel_east_mps", "vy"),
         Linear("vel_down_mps", "vz"),
         Linear("alt_rel_m", "z", -1.0),
-    ),
-    _source(
-        "ALTITUDE",
-        Linear("alt_msl_m", "altitude_amsl"),
-        Linear("alt_rel_m", "altitude_relative"),
     ),
 )  # fmt: skip
