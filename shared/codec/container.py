@@ -71,11 +71,11 @@ class Parts:
         )
 
 
-_COMPRESSED = (
+COMPRESSED = (
     "table", "order", "heads_of_frames", "lengths", "sequence", "clocks", "modes", "splits", "tops", "constants", "text",
     "raw_lengths", "rest", "heads", "tokens",
 )  # fmt: skip
-_BITS = ("head_bits", "value_bits", "low_bits")
+BITS = ("head_bits", "value_bits", "low_bits")
 
 
 def index_width(groups: int) -> int:
@@ -144,10 +144,10 @@ def decompress(compressed: bytes, max_bytes: int) -> bytes:
 
 def inner(parts: Parts) -> bytes:
     """What goes into the zstd frame."""
-    sections = [getattr(parts, name) for name in _COMPRESSED]
+    sections = [getattr(parts, name) for name in COMPRESSED]
     start = parts.start_us << 1 ^ parts.start_us >> 63
     numbers = [parts.frames, parts.groups, start, *(len(s) for s in sections[:-1])]
-    numbers += [len(getattr(parts, name)) for name in _BITS[:-1]]
+    numbers += [len(getattr(parts, name)) for name in BITS[:-1]]
     return b"".join([*(varint(n) for n in numbers), *sections])
 
 
@@ -155,7 +155,7 @@ def write(parts: Parts) -> bytes:
     """The block."""
     body = inner(parts)
     compressed = compress(body)
-    return b"".join([bytes([FORMAT]), varint(len(compressed)), compressed, *(getattr(parts, name) for name in _BITS)])
+    return b"".join([bytes([FORMAT]), varint(len(compressed)), compressed, *(getattr(parts, name) for name in BITS)])
 
 
 def read(data: bytes, max_frames: int, max_bytes: int) -> Parts:
@@ -172,18 +172,18 @@ def read(data: bytes, max_frames: int, max_bytes: int) -> Parts:
 
 def _sections(body: bytes, bit_data: bytes, max_frames: int) -> Parts:
     numbers, at = [], 0
-    for _ in range(2 + len(_COMPRESSED) + len(_BITS) - 1):
+    for _ in range(2 + len(COMPRESSED) + len(BITS) - 1):
         value, at = read_varint(body, at)
         numbers.append(value)
     frames, groups, start, *lengths = numbers
     if frames > max_frames:
         raise Refused("block_too_large", f"{frames} frames, at most {max_frames}")
     values: dict[str, bytes] = {}
-    for name, length in zip(_COMPRESSED, [*lengths[: len(_COMPRESSED) - 1], None], strict=True):
+    for name, length in zip(COMPRESSED, [*lengths[: len(COMPRESSED) - 1], None], strict=True):
         values[name] = body[at:] if length is None else _take(body, at, length)
         at += length or 0
     at = 0
-    for name, length in zip(_BITS, [*lengths[len(_COMPRESSED) - 1 :], None], strict=True):
+    for name, length in zip(BITS, [*lengths[len(COMPRESSED) - 1 :], None], strict=True):
         values[name] = bit_data[at:] if length is None else _take(bit_data, at, length)
         at += length or 0
     return Parts(frames=frames, groups=groups, start_us=(start >> 1) ^ -(start & 1), **values)

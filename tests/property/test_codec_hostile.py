@@ -83,7 +83,7 @@ def test_damage_under_a_sound_compression_is_refused_or_sane(frames: Frames, dat
 def test_every_number_of_the_head_may_lie(frames: Frames, data: st.DataObject) -> None:
     body, bits = opened(encode_block(frames))
     numbers, at = [], 0
-    for _ in range(3 + len(container._COMPRESSED) - 1 + len(container._BITS) - 1):
+    for _ in range(3 + len(container.COMPRESSED) - 1 + len(container.BITS) - 1):
         value, at = container.read_varint(body, at)
         numbers.append(value)
     lie = data.draw(st.integers(0, len(numbers) - 1))
