@@ -102,13 +102,13 @@ def _store(conn: Any, org: uuid.UUID, aircraft: uuid.UUID, signed: SignedFlight,
         (org, signed.flight, aircraft, signed.stream, boot, signed.batches, START_UTC_US, start_utc_us, end,
          signed.batches, signed.batches * signed.frames),
     )  # fmt: skip
-    motors = [1000 + i for i in range(rows)] + [1500] * rows
+    motors = [1000 + i % 1000 for i in range(rows)] + [1500] * rows
     conn.execute(
         "INSERT INTO telemetry_chunks (org_id, session_id, t0_utc_us, t1_utc_us, aircraft_id, n, settled, lat_deg,"
         " lon_deg, alt_msl_m, battery_v, armed, flight_mode, motor_output_us)"
         " VALUES (%s,%s,%s,%s,%s,%s,false,%s,%s,%s,%s,%s,%s,%s)",
         (org, signed.flight, start_utc_us, end, aircraft, rows, [473977418 + i for i in range(rows)], [85455939] * rows,
-         [48812] * rows, [None, *range(1200, 1199 + rows)], [0] * 10 + [1] * (rows - 10),
+         [48812] * rows, [None, *(1200 + i % 900 for i in range(rows - 1))], [0] * 10 + [1] * (rows - 10),
          [5] * (rows // 2) + [6] * (rows - rows // 2),
          motors),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from hub.api import (
     routes_enroll,
     routes_files,
     routes_flights,
+    routes_notices,
     routes_telemetry,
     shapes,
     upload,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_flights.router,
     routes_telemetry.router,
     routes_files.router,
+    routes_notices.router,
     routes_enroll.router,
     upload.router,
 )

@@ -40,10 +40,18 @@ def page(
 
 def answer(request: Request, body: Any, status: int = 200, etag: bool = True) -> Response:
     """JSON; 304 when the client already has exactly this."""
-    data = orjson.dumps(body)
+    return answer_bytes(request, orjson.dumps(body), "application/json", status, etag=etag)
+
+
+def answer_bytes(
+    request: Request, data: bytes, media_type: str, status: int = 200, filename: str | None = None, etag: bool = True
+) -> Response:
+    """The same for anything that was made whole. filename: to be saved under that name."""
     headers = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
+    if filename is not None:
+        headers["content-disposition"] = f'attachment; filename="{filename}"'
     if etag and status == 200:
         headers["etag"] = tag = f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"'
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-    return Response(data, status, headers, "application/json")
+    return Response(data, status, headers, media_type)

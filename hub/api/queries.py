@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hub.store import aircraft, committed, directives, enrollment, flights, keys, organisations, telemetry
+from hub.store import aircraft, committed, directives, enrollment, flights, keys, notices, organisations, telemetry
 from hub.store.query import Query
 
 HOT: tuple[Query[Any], ...] = (
@@ -22,6 +22,8 @@ HOT: tuple[Query[Any], ...] = (
     flights.EVENTS,
     flights.FINDINGS,
     flights.ANALYSIS,
+    notices.LIST_ALERTS,
+    notices.LIST_QUARANTINE,
     committed.COMMITTED,
     committed.GAPS,
     committed.SPAN_OF_SESSION,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hub.api import shapes
 from hub.api.auth import Owner, State
-from hub.api.paging import answer
+from hub.api.paging import answer, answer_bytes
 from hub.api.problems import invalid
 from hub.api.routes_flights import UtcUs, check_range, find_flight
 from hub.api.state import ApiState
@@ -66,11 +66,9 @@ async def get_telemetry(
     if points is None and format in ("json", "csv") and values > MAX_RAW_JSON_VALUES:
         raise _too_many(values, MAX_RAW_JSON_VALUES)
     data = await asyncio.to_thread(_encode, series, points, format)
-    headers = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
-    if format != "json":
-        ending = "arrows" if format == "arrow" else format
-        headers["content-disposition"] = f'attachment; filename="flight-{flight_id}.{ending}"'
-    return Response(data, 200, headers, TABLE_TYPES[format])
+    ending = "arrows" if format == "arrow" else format
+    name = None if format == "json" else f"flight-{flight_id}.{ending}"
+    return answer_bytes(request, data, TABLE_TYPES[format], filename=name)
 
 
 @router.get("/flights/{flight_id}/track", responses=_TRACK, response_class=Response)
@@ -84,10 +82,8 @@ async def get_track(
     has_time = flight.clock_source != ClockSource.unknown
     track = track_of(f"{flight.aircraft_name} {flight.id}", series, has_time, max_points)
     write = {"geojson": to_geojson, "kml": to_kml, "gpx": to_gpx}[format]
-    headers = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
-    if format != "geojson":
-        headers["content-disposition"] = f'attachment; filename="flight-{flight_id}.{format}"'
-    return Response(await asyncio.to_thread(write, track), 200, headers, TRACK_TYPES[format])
+    name = None if format == "geojson" else f"flight-{flight_id}.{format}"
+    return answer_bytes(request, await asyncio.to_thread(write, track), TRACK_TYPES[format], filename=name)
 
 
 async def read_series(

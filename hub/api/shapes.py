@@ -365,6 +365,40 @@ class ChannelShape(BaseModel):
     meaning: str
 
 
+class Alert(BaseModel):
+    """Something that a person should look at; `times` counts how often the same was seen."""
+
+    id: UUID
+    kind: str
+    severity: Severity
+    aircraft_id: UUID | None
+    flight_id: UUID | None
+    text: str
+    raised_utc_us: int
+    last_utc_us: int
+    times: int
+    acknowledged_utc_us: int | None
+    acknowledged_by: str | None
+
+
+class Refusal(BaseModel):
+    """A batch in quarantine, and why. digest: SHA-256 of its bytes."""
+
+    id: UUID
+    reason: str
+    detail: str
+    topic: str
+    key_id: str | None
+    aircraft_id: UUID | None
+    stream_id: UUID | None
+    seq: int | None
+    digest: str
+    size_bytes: int
+    first_seen_utc_us: int
+    last_seen_utc_us: int
+    times: int
+
+
 class Health(BaseModel):
     """Whether this process can answer."""
 

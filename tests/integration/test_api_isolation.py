@@ -7,6 +7,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from hub.api.app import ROUTERS
+from hub.store.alerts import raise_alert
+from hub.store.tenant import tenant as tenant_transaction
 
 ROUTES = sorted(
     {(m, r.path) for router in ROUTERS for r in router.routes if isinstance(r, APIRoute) for m in r.methods}
@@ -35,8 +37,15 @@ def ids_of(tenant, path: str) -> dict[str, str]:
         "flight_id": str(flight.flight_id),
         "stream_id": str(flight.stream_id),
         "aircraft_id": str(flight.aircraft_id),
+        "alert_id": new_alert(tenant) if "alert_id" in path else "",
         "key_id": flight.device_key_id if is_device_key else str(tenant.key_ids["viewer"]),
     }
+
+
+def new_alert(tenant) -> str:
+    with tenant.database.connect("dbx_ingest") as conn, tenant_transaction(conn, tenant.org_id):
+        raise_alert(conn, tenant.org_id, "k", "test", "info", "secret text")
+        return str(conn.execute("SELECT alert_id FROM alerts WHERE org_id = %s", (tenant.org_id,)).fetchone()[0])
 
 
 def call(tenant, method: str, path: str, ids: dict[str, str]):
@@ -63,7 +72,7 @@ def test_ones_own_id_beside_another_organisations_is_not_found(ours, theirs, met
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
 def test_every_route_but_the_public_ones_needs_a_key(ours, method: str, path: str) -> None:
-    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id")}
+    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id", "alert_id")}
     answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path))
     if (method, path) in PUBLIC:
         assert answer.status_code != 500
@@ -74,11 +83,13 @@ def test_every_route_but_the_public_ones_needs_a_key(ours, method: str, path: st
 @pytest.mark.parametrize("path", [p for m, p in ROUTES if m == "GET" and "{" not in p and (m, p) not in PUBLIC])
 def test_no_list_shows_anything_of_another_organisation(ours, theirs, path: str) -> None:
     flight = ours.store_flight("Only ours")
+    new_alert(ours)
     secrets = [
         str(ours.org_id),
         str(flight.flight_id),
         str(flight.aircraft_id),
         "Only ours",
+        "secret text",
         str(ours.key_ids["admin"]),
     ]
     text = theirs.get(path, "admin").text
