@@ -59,8 +59,9 @@ class IntArrayLoader(Loader):
         element = np.dtype(_ELEMENTS[raw[8:12]])
         if raw[:4] == b"\0\0\0\0":
             return np.zeros(0, element.newbyteorder("="))
-        body = np.frombuffer(raw, np.dtype([("size", ">i4"), ("value", element)]), offset=20)
-        if int(body["size"].min()) < 0:
+        pair = np.dtype([("size", ">i4"), ("value", element)])
+        body = np.frombuffer(raw, pair, (len(raw) - 20) // pair.itemsize, 20)
+        if len(raw) != 20 + body.nbytes or int(body["size"].min()) < 0:
             raise ValueError("a NULL element")
         return body["value"].astype(element.newbyteorder("="))
 
