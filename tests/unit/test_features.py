@@ -1,5 +1,7 @@
 """Features: pure, stable, robust to what is missing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -148,3 +150,9 @@ def test_an_aeroplane_with_four_driven_lift_outputs_is_a_quadplane() -> None:
     outputs[:, 4:8] = 1000
     assert airframe("plane", {"motor_output_us": outputs}) == "quadplane"
     assert airframe("copter", {"motor_output_us": outputs}) == "copter"
+
+
+def test_the_document_names_every_feature_with_its_channels() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    assert [f.name for f in FEATURES if f"`{f.name}`" not in text] == []
+    assert [c for names in CHANNELS_OF.values() for c in names if f"`{c}`" not in text] == []
