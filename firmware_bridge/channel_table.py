@@ -21,7 +21,7 @@ then absent. Nothing is interpolated. Absent is NULL (in numpy: the lowest integ
 protocol's "unknown" value, and for anything outside *range*. Positions are WGS84, velocities north-east-down, body axes
 forward-right-down.
 
-Sources stand in order of trust: where two messages are fresh, the first wins. A channel that has no source on a firmware
+Sources stand in order of trust: where two messages are fresh, the first wins. A channel without a source on a firmware
 is absent there.
 """
 

@@ -5,6 +5,7 @@ A `shared.codec` Block has the same shape; everything in this package takes eith
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from shared.frames import Frames
 from shared.layouts import LAYOUTS
+
+_HEADER = 12  # bytes from a frame's start in which every header lies
 
 
 class MessageColumns(Protocol):
@@ -68,16 +71,24 @@ def fields(group: MessageColumns) -> NDArray[np.void]:
 
 
 def header(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(key, payload start, payload length) of each frame; key = msgid << 16 | sysid << 8 | compid."""
-    data = np.frombuffer(frames.data, np.uint8)
-    at = frames.offsets[:-1]
-    is_v1 = data[at] == 0xFE
+    """(key, payload start, payload length) of each frame; key = msgid << 16 | sysid << 8 | compid.
+
+    -1 as key of what is no MAVLink frame (a block may hold anything that somebody sealed).
+    """
+    at, size = frames.offsets[:-1], np.diff(frames.offsets)
+    is_sound = int(size.min()) >= _HEADER
+    data = np.frombuffer(frames.data if is_sound else frames.data + bytes(_HEADER), np.uint8)
+    stx = data[at]
+    is_v1 = stx == 0xFE
     source = at + np.where(is_v1, 3, 5)
     ids = at + np.where(is_v1, 5, 7)
     key = (data[ids].astype(np.int64) << 16) | (data[source].astype(np.int64) << 8) | data[source + 1]
     long = np.flatnonzero(~is_v1)
     key[long] |= (data[at[long] + 8].astype(np.int64) << 24) | (data[at[long] + 9].astype(np.int64) << 32)
-    return key, at + np.where(is_v1, 6, 10), data[at + 1].astype(np.int64)
+    start, length = at + np.where(is_v1, 6, 10), data[at + 1].astype(np.int64)
+    is_frame = (is_v1 | (stx == 0xFD)) & (start - at + length + 2 <= size)
+    key[~is_frame] = -1
+    return key, start, length
 
 
 def columns_of(frames: Frames, only: Collection[int] | None = None) -> FrameColumns:
@@ -86,19 +97,18 @@ def columns_of(frames: Frames, only: Collection[int] | None = None) -> FrameColu
     if len(frames):
         key, start, length = header(frames)
         order = np.argsort(key, kind="stable")
-        if only is not None:
-            order = order[np.isin(key[order] >> 16, list(only))]
+        ordered = key[order]
         data = np.frombuffer(frames.data, np.uint8)
-        edges = np.flatnonzero(np.diff(key[order])) + 1
-        groups = [_group(data, rows, key, start, length) for rows in np.split(order, edges) if len(rows)]
+        edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
+        for (a, b), k in zip(pairwise(edges), ordered[edges[:-1]].tolist(), strict=True):
+            if k >= 0 and (only is None or k >> 16 in only):
+                groups.append(_group(data, k, order[a:b], start, length))
     return FrameColumns(len(frames), frames.time_us, groups)
 
 
 def _group(
-    data: NDArray[np.uint8], rows: NDArray[np.int64], key: NDArray[np.int64], start: NDArray[np.int64],
-    length: NDArray[np.int64],
+    data: NDArray[np.uint8], k: int, rows: NDArray[np.int64], start: NDArray[np.int64], length: NDArray[np.int64]
 ) -> FrameGroup:  # fmt: skip
-    k = int(key[rows[0]])
     lengths = length[rows]
     layout = LAYOUTS.get(k >> 16)
     width = layout.size if layout else int(lengths.max())

@@ -17,7 +17,7 @@ def mavlink_frame(
     if extra is None:
         extra = LAYOUTS[msgid].crc_extra if msgid in LAYOUTS else 0
     if version == 1:
-        body = struct.pack("<BBBBB", len(payload), seq, sysid, compid, msgid) + payload
+        body = struct.pack("<BBBBB", len(payload), seq, sysid, compid, msgid & 0xFF) + payload
         return b"\xfe" + body + struct.pack("<H", crc16.mcrf4xx(body + bytes([extra])))
     head = struct.pack("<BBBBBB", len(payload), int(signed), 0, seq, sysid, compid)
     body = head + msgid.to_bytes(3, "little") + payload
