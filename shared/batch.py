@@ -14,6 +14,7 @@ VERSION = 1
 GENESIS = bytes(32)
 """`prev` of a stream's first batch."""
 MAX_RECORDS = 1000
+MAX_MAPPINGS = 16
 _INT64 = 1 << 63
 
 
@@ -89,8 +90,8 @@ def decode(payload: bytes) -> Batch:
         body = cbor2.loads(payload)
         if type(body) is not dict or not all(type(k) is int for k in body):
             raise Refused("batch_malformed", "not a map with integer keys")
-        if body.get(0) != VERSION:
-            raise Refused("batch_version", f"version {body.get(0)!r}, this code reads {VERSION}")
+        if type(body.get(0)) is not int or body[0] != VERSION:
+            raise Refused("batch_version", f"version {str(body.get(0))[:40]!r}, this code reads {VERSION}")
         return _from_map(body)
     except Refused:
         raise
@@ -112,7 +113,24 @@ def _bytes(value: Any, length: int | None = None) -> bytes:
 
 def _mapping(item: Any) -> TimeMapping:
     source, mono, utc, uncertainty = item
-    return TimeMapping(ClockSource(_int(source)), _int(mono), None if utc is None else _int(utc), _int(uncertainty))
+    utc = None if utc is None else _int(utc)
+    return TimeMapping(ClockSource(_int(source)), _int(mono), utc, _int(uncertainty, -1))
+
+
+def _plain(value: Any) -> Any:
+    """The value, if it is nothing but maps, arrays, text, bytes and numbers: CBOR tags can make far stranger things."""
+    if type(value) is dict:
+        for k, v in value.items():
+            _plain(k)
+            _plain(v)
+    elif type(value) is list:
+        for v in value:
+            _plain(v)
+    elif type(value) is int:
+        _int(value, -_INT64, 2 * _INT64 - 1)
+    elif type(value) not in (str, bytes, float, bool, type(None)):
+        raise ValueError(f"a {type(value).__name__} in a batch")
+    return value
 
 
 def _from_map(body: dict[int, Any]) -> Batch:
@@ -122,7 +140,7 @@ def _from_map(body: dict[int, Any]) -> Batch:
     covers = [_int(t) for t in body[8]]
     if len(covers) != 2 or covers[0] > covers[1]:
         raise ValueError("covers")
-    if len(body[6]) > 16:
+    if len(body[6]) > MAX_MAPPINGS:
         raise ValueError("too many clock mappings")
     counts = [_int(n, 0) for n in body[9][:5]]
     vehicle = body.get(12)
@@ -137,7 +155,7 @@ def _from_map(body: dict[int, Any]) -> Batch:
         clock=tuple(_mapping(m) for m in body[6]),
         counts=Counts(*counts),
         columns=_bytes(body.get(10, b"")),
-        records=tuple(records),
+        records=tuple(_plain(r) for r in records),
         vehicle=None if vehicle is None else (_int(vehicle[0], 0, 255), _int(vehicle[1], 0, 255)),
-        extra={k: v for k, v in body.items() if not 0 <= k <= 12},
+        extra={_int(k): _plain(v) for k, v in body.items() if not 0 <= k <= 12},
     )

@@ -73,13 +73,20 @@ def decode_receipt(payload: bytes) -> Receipt:
         body = cbor2.loads(payload)
         if body[0] != VERSION:
             raise ValueError("version")
-        ranges = tuple((int(a), int(b)) for a, b in body[2])
+        ranges = tuple((a, b) for a, b in body[2])
         digests = tuple(body[3])
+        if not all(type(n) is int for n in (body[4], *itertools.chain(*ranges))) or type(body[1]) is not bytes:
+            raise ValueError("fields")
         total = sum(b - a + 1 for a, b in ranges)
         ordered = all(a <= b for a, b in ranges) and all(p[1] < q[0] for p, q in itertools.pairwise(ranges))
-        if not ordered or total != len(digests) or total > MAX_DIGESTS or any(len(d) != 32 for d in digests):
+        if (
+            not ordered
+            or total != len(digests)
+            or total > MAX_DIGESTS
+            or any(type(d) is not bytes or len(d) != 32 for d in digests)
+        ):
             raise ValueError("ranges and digests do not agree")
-        return Receipt(uuid.UUID(bytes=body[1]), ranges, digests, int(body[4]))
+        return Receipt(uuid.UUID(bytes=body[1]), ranges, digests, body[4])
     except MALFORMED as e:
         raise Refused("receipt_malformed", str(e)[:200]) from None
 
@@ -94,8 +101,9 @@ def decode_directive(payload: bytes) -> Directive:
     """Parse a verified payload. Refused("directive_malformed")."""
     try:
         body = cbor2.loads(payload)
-        if body[0] != VERSION or type(body[2]) is not int or type(body[3]) is not str or type(body[4]) is not dict:
+        kinds = {1: bytes, 2: int, 3: str, 4: dict, 5: int}
+        if body[0] != VERSION or any(type(body[k]) is not kind for k, kind in kinds.items()):
             raise ValueError("fields")
-        return Directive(uuid.UUID(bytes=body[1]), body[2], body[3], body[4], int(body[5]))
+        return Directive(uuid.UUID(bytes=body[1]), body[2], body[3], body[4], body[5])
     except MALFORMED as e:
         raise Refused("directive_malformed", str(e)[:200]) from None

@@ -4,6 +4,7 @@ Every record has `type`. Ids are 16-byte strings on the wire and UUIDs here; tim
 Unknown types and fields are kept by whoever passes them on.
 """
 
+import math
 import types
 import typing
 import uuid
@@ -129,14 +130,18 @@ def to_map(record: Record) -> dict[str, Any]:
 
 def from_map(body: dict[str, Any]) -> Record | None:
     """Parse a record; None for a type that this code does not know. Refused("record_malformed") on a wrong shape."""
-    cls = _TYPES.get(body.get("type", ""))
+    name = body.get("type")
+    if type(name) is not str:
+        raise Refused("record_malformed", "no type")
+    cls = _TYPES.get(name)
     if cls is None:
         return None
     known = {f.name: f for f in fields(cls)}
     try:
-        values = {k: _read(known[k].type, v) for k, v in body.items() if k in known}
+        absent = {k: None for k, f in known.items() if type(None) in typing.get_args(f.type)}
+        values = absent | {k: _read(known[k].type, v) for k, v in body.items() if k in known}
         return cls(**values)  # type: ignore[no-any-return]
-    except (TypeError, ValueError, AttributeError) as e:
+    except (TypeError, ValueError, AttributeError, OverflowError) as e:
         raise Refused("record_malformed", f"{cls.type}: {e}"[:200]) from None
 
 
@@ -149,7 +154,7 @@ def _read(kind: Any, value: Any) -> Any:
         origin = typing.get_origin(option) or option
         if origin is uuid.UUID and type(value) is bytes and len(value) == 16:
             return uuid.UUID(bytes=value)
-        if origin is float and type(value) in (int, float):
+        if origin is float and type(value) in (int, float) and math.isfinite(value):
             return float(value)
         if origin is int and type(value) is int and -(1 << 63) <= value < 1 << 63:
             return value

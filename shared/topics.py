@@ -45,4 +45,7 @@ def parse_up(topic: str) -> Up:
     parts = topic.replace(".", "/").split("/")
     if len(parts) != 6 or parts[:2] != ["dbx", "v1"] or parts[4] != "up" or parts[5] not in Lane.__members__:
         raise ValueError(f"not an upward topic: {topic[:120]!r}")
-    return Up(uuid.UUID(parts[2]), uuid.UUID(parts[3]), Lane[parts[5]])
+    org_id, aircraft_id = uuid.UUID(parts[2]), uuid.UUID(parts[3])
+    if [str(org_id), str(aircraft_id)] != parts[2:4]:
+        raise ValueError(f"an id spelled in another way: {topic[:120]!r}")
+    return Up(org_id, aircraft_id, Lane[parts[5]])

@@ -56,7 +56,8 @@ def numeric(padded: NDArray[np.uint8], at: Ints, element: Ints) -> NDArray[np.fl
     number = np.where(ELEMENTS.is_signed[element], (top.view(np.int64) >> shift).astype(np.float64), unsigned)
     is_float = ELEMENTS.kind[element] == FLOAT
     if is_float.any():
-        number[is_float] = unsigned[is_float].astype(np.uint32).view(np.float32)
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            number[is_float] = unsigned[is_float].astype(np.uint32).view(np.float32)
     return number
 
 
