@@ -141,9 +141,10 @@ class FindingEngine:
 
 
 def _seconds(tick_us: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The ticks cut behind each whole second: (first, last + 1) of each part."""
-    cuts = (np.flatnonzero(tick_us % _HOP_US == 0) + 1).tolist()
-    edges = [0, *cuts] + ([len(tick_us)] if not cuts or cuts[-1] < len(tick_us) else [])
+    """The ticks cut behind each whole second and at each gap: (first, last + 1) of each part."""
+    is_last = tick_us % _HOP_US == 0
+    is_last[:-1] |= np.diff(tick_us) != TICK_US
+    edges = [0, *(np.flatnonzero(is_last) + 1).tolist(), len(tick_us)]
     return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
