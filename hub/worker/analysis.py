@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import threading
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -36,10 +37,16 @@ class Analyst:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._lock = threading.Lock()
 
     @cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self._bundle)
+
+    def prepare(self) -> None:
+        """Load what explaining needs: seconds that the first flight would wait for otherwise. May run in a thread."""
+        with self._lock:
+            self._explainer.prepare()
 
     def analyse(
         self, grids: Sequence[ChannelGrid], vehicle_type: int, session: uuid.UUID | None = None
@@ -55,6 +62,7 @@ class Analyst:
         ends, vectors = flight_features(channels)
         flying = flying_windows(channels) if len(ends) else np.zeros(0, bool)
         if nominal is not None and flying.any():
+            self.prepare()
             end_us = tick_us[ends - 1]
             result = self._score(result, nominal, end_us, vectors, flying, int(tick_us[0]), session)
         return replace(result, report=write_report(result))

@@ -38,6 +38,10 @@ class Explainer:
         model = {"trees": self.trees, "input_dtype": np.float32, "internal_dtype": np.float64}
         return shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
 
+    def prepare(self) -> None:
+        """Load shap now."""
+        _ = self._shap
+
     @property
     def base(self) -> float:
         """log2 of the score that the model gives before it looks at a window."""

@@ -95,6 +95,7 @@ class Worker:
 def run(installation: Installation, stop: threading.Event) -> None:
     """Work until `stop`. What `dbx hub worker` runs."""
     analyst = Analyst(packaged_bundle())
+    threading.Thread(target=analyst.prepare, name="prepare", daemon=True).start()
     url = installation.database_url("dbx_worker")
     pause_s = POLL_S
     while not stop.is_set():
