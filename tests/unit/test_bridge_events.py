@@ -123,8 +123,9 @@ def test_a_reboot_in_the_air_is_critical() -> None:
     assert found[0].kind == "reboot" and found[0].severity == "critical"
 
 
-def test_late_frames_are_no_reboot() -> None:
-    times = [(i, "SYSTEM_TIME", {"time_boot_ms": ms}) for i, ms in enumerate([60_000, 59_000, 61_000])]
+@pytest.mark.parametrize("boot_ms", [[60_000, 59_000, 61_000], [3_000, 1_500, 3_500]])
+def test_late_frames_are_no_reboot(boot_ms: list[int]) -> None:
+    times = [(i, "SYSTEM_TIME", {"time_boot_ms": ms}) for i, ms in enumerate(boot_ms)]
     assert not [e for e in events(beat(0), *times) if e.kind == "reboot"]
 
 
@@ -152,6 +153,10 @@ def test_the_vehicle_is_found_among_ground_station_script_radio_and_gimbal() -> 
         ((10, 1), (5, "HEARTBEAT", QUAD)),
     ]
     assert find_vehicle(mixed(*others)) == (10, 1)
+
+
+def test_a_script_that_says_it_is_the_vehicle_is_none() -> None:
+    assert find_vehicle(block(beat(0), source=SCRIPT)) is None
 
 
 def test_px4_as_component_241_is_found() -> None:

@@ -41,6 +41,14 @@ def test_a_bad_crc_is_counted_once_and_its_bytes_are_junk() -> None:
     assert (scanner.bad_crc, scanner.junk_bytes) == (1, len(damaged))
 
 
+def test_a_damaged_frame_that_holds_another_counts_once() -> None:
+    inner = mavlink_frame(extra=1, payload=b"inner")
+    damaged = mavlink_frame(extra=1, payload=inner + bytes(20) + b"end")
+    frames, scanner = scan(GOOD + damaged + GOOD)
+    assert frames == [GOOD, GOOD]
+    assert (scanner.bad_crc, scanner.junk_bytes) == (1, len(damaged))
+
+
 def test_frames_of_a_foreign_dialect_are_stepped_over() -> None:
     foreign = mavlink_frame(extra=77)
     frames, scanner = scan((GOOD + foreign) * 50 + GOOD)
@@ -76,6 +84,14 @@ def test_an_unknown_id_that_nothing_vouches_for_is_junk() -> None:
     frames, scanner = scan(GOOD + UNKNOWN + b"garbage" + GOOD)
     assert frames == [GOOD, GOOD]
     assert scanner.junk_bytes == len(UNKNOWN) + 7
+
+
+def test_an_unknown_id_that_begins_amid_garbage_is_junk() -> None:
+    assert scan(GOOD + b"garbage" + UNKNOWN + GOOD)[0] == [GOOD, GOOD]
+
+
+def test_an_unknown_id_behind_a_frame_of_a_foreign_dialect_is_kept() -> None:
+    assert scan(GOOD + mavlink_frame(extra=77) + UNKNOWN + GOOD)[0] == [GOOD, UNKNOWN, GOOD]
 
 
 def test_an_unknown_id_from_a_broadcast_address_is_noise() -> None:

@@ -49,6 +49,14 @@ def test_a_value_is_held_until_it_is_stale_and_then_missing() -> None:
     assert g.values["airspeed_mps"][0] == 1234
 
 
+def test_channels_of_one_message_go_stale_each_in_its_own_time() -> None:
+    status = (S, "SYS_STATUS", {"voltage_battery": 12_000, "battery_remaining": 50})
+    g = grid(status, (4 * S, "HEARTBEAT", {}))
+    at = g.tick_us.tolist().index(4 * S)
+    assert g.values["battery_v"][at] == BY_NAME["battery_v"].missing
+    assert g.values["battery_remaining_pct"][at] == 50
+
+
 def test_rows_stop_where_nothing_was_heard_for_the_longest_hold() -> None:
     g = grid((S, "HEARTBEAT", {}), covers=(0, 3600 * S))
     assert g.tick_us.tolist() == list(range(S, 6 * S + 1, 100_000))
