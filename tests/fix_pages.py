@@ -95,7 +95,7 @@ class PagesHub:
         flown = Flown(new_id(), aircraft_id, recorder, rec, recorder.at_us)
         opening = SessionOpen(
             flown.flight_id, recorder.boot, rec.armed_us, 1, recorder.at_us, 1, 1, 3, rec.vehicle_type,
-            "ArduCopter V4.6.3",
+            "4.6.3",
         )  # fmt: skip
         self.send(flown, [recorder.seal(session=flown.flight_id, records=[opening], lane=Lane.alert)])
         self.flights[name] = flown

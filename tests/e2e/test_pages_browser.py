@@ -78,8 +78,8 @@ def visit(chromium: Any, pages_hub: PagesHub, request: pytest.FixtureRequest) ->
 def test_signing_in_shows_the_live_flight_first_and_then_the_newest(visit: Visit) -> None:
     visit.sign_in()
     visit.page.wait_for_selector("#rows tr .aircraft a", timeout=WAIT_MS)
-    names = visit.page.locator("#rows .aircraft a").all_inner_texts()
-    assert names == ["Heron 2", "Osprey 1", "Kestrel 1"]
+    names = [n for n in visit.page.locator("#rows .aircraft a").all_inner_texts() if n != "Tern 1"]
+    assert names == ["Heron 2", "Osprey 1", "Kestrel 1"]  # the live one, then by start
     first = visit.page.locator("#rows tr").first
     assert "is-live" in first.get_attribute("class") and "Open" in first.inner_text()
     assert visit.page.inner_text("#who") == "Northwind"
@@ -268,6 +268,18 @@ def test_a_live_flight_grows_on_the_page_without_losing_the_zoom(visit: Visit) -
     assert "from=" not in visit.page.url
 
 
+def test_a_flight_that_lands_becomes_complete_on_the_open_page(visit: Visit) -> None:
+    tern = visit.hub.depart("Northwind", "Tern 1", "quadplane")
+    visit.hub.fly(tern, tern.recording.armed_us + 30_000_000)
+    visit.open_flight("Tern 1")
+    assert "Recording" in visit.page.inner_text("#record")
+    visit.hub.fly(tern, tern.recording.disarmed_us)
+    visit.hub.land(tern)
+    visit.wait("/Complete/.test(document.getElementById('record').textContent)")
+    assert visit.page.locator("#badges .live-badge").count() == 0
+    del visit.hub.flights["Tern 1"]
+
+
 def test_the_fleet_shows_each_aircraft_with_its_newest_state(visit: Visit) -> None:
     visit.sign_in(path="/fleet")
     visit.page.wait_for_selector(".craft-name button", timeout=WAIT_MS)
@@ -290,12 +302,12 @@ def test_filters_and_search_narrow_the_list_and_say_how_to_widen_it(visit: Visit
     visit.sign_in()
     visit.page.wait_for_selector("#rows .aircraft a", timeout=WAIT_MS)
     visit.page.click("#filters >> text=Recorded")
-    visit.wait("document.querySelectorAll('#rows .aircraft a').length === 2")
+    visit.wait("document.querySelector('#rows .aircraft a') && !document.querySelector('#rows .is-live')")
     visit.page.fill("[name=search]", "osprey")
     visit.wait("document.querySelectorAll('#rows .aircraft a').length === 1")
     visit.page.fill("[name=search]", "no such aircraft")
     visit.page.click("text=Clear all filters")
-    visit.wait("document.querySelectorAll('#rows .aircraft a').length === 3")
+    visit.wait("document.querySelectorAll('#rows .is-live').length === 1")
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}

@@ -169,3 +169,10 @@ def test_a_whole_record_is_told_from_its_numbers_before_the_hub_has_settled_the_
     record = f"manifest: true, chain_ok: true, missing: [], gaps: {gaps}, committed_frames: 9"
     flight = f"{{complete: false, completeness: {{{record}, generated_frames: {generated}}}}}"
     assert run("flight_words.js", f"m.isWhole({flight})") is whole
+
+
+def test_a_score_explained_in_logarithms_is_shown_from_the_usual_score_by_factors(run: Any) -> None:
+    shap = [{"feature": "a_rms", "value": 3, "shap": 1.0}, {"feature": "b_mean", "value": 1, "shap": -0.5}]
+    assert run("waterfall.js", f"m.usualScore({shap}, 0.8)") == pytest.approx(0.8 / 2**0.5)
+    said = run("waterfall.js", f"m.waterfall({shap}, 0.8, n => n).querySelector('svg').getAttribute('aria-label')")
+    assert said.replace("\u202f", "") == "From 0.566 to 0.800: a_rms ×2.00, b_mean ×0.71."

@@ -21,6 +21,18 @@ function joined(bands) {
   return out;
 }
 
+/** Spans of findings; those of one severity that overlap (found on the aircraft and again in the hub) are one. */
+function findingSpans(findings) {
+  const spans = findings.map((f) => ({ from: f.start_utc_us / 1e6, to: f.end_utc_us / 1e6, severity: f.severity }));
+  const out = [];
+  for (const s of spans.sort((a, b) => a.from - b.from)) {
+    const same = out.find((o) => o.severity === s.severity && s.from <= o.to);
+    if (same) same.to = Math.max(same.to, s.to);
+    else out.push(s);
+  }
+  return out;
+}
+
 /** Parts of [from, to] that no armed band covers. */
 function unarmedSpans(armed, from, to) {
   const spans = [];
@@ -43,7 +55,7 @@ export function backdropOf(flight, findings) {
   return {
     modes: joined(modes.map((m) => ({ ...span(m), tone: tones.get(m.mode), label: m.mode }))),
     unarmed: bands.armed?.length ? unarmedSpans(bands.armed, from, to) : [],
-    findings: findings.map((f) => ({ from: f.start_utc_us / 1e6, to: f.end_utc_us / 1e6, severity: f.severity })),
+    findings: findingSpans(findings),
     gaps: (flight.completeness?.gaps ?? []).filter((g) => g.from_utc_us && g.to_utc_us).map(span),
   };
 }

@@ -22,13 +22,31 @@ function scoreBar(finding) {
   return h("div", { class: "score", title: `score ${measured(finding.score)}, threshold ${measured(finding.threshold)}` }, h("span", { class: "score-bar", vars: { "--at": share(finding.score), "--limit": share(finding.threshold) } }), h("span", { class: "num" }, `${measured(finding.score)} · limit ${measured(finding.threshold)}`));
 }
 
+/** How far a feature is from normal; its weight counts robust standard deviations. */
+function deviation(e) {
+  const far = `${measured(Math.abs(e.weight ?? 0))} robust standard deviations ${e.weight < 0 ? "below" : "above"} normal`;
+  return e.weight ? `${e.feature}: ${far}` : e.feature;
+}
+
 /** The features that stand out: each a bar of its weight, its value and what is normal. */
 function evidence(items) {
   const most = Math.max(...items.map((e) => Math.abs(e.weight ?? 0)), 1e-9);
   const rows = items.map((e) =>
-    h("tr", null, h("th", { scope: "row", title: e.feature }, featureName(e.feature), h("span", { class: "weight", vars: { "--w": `${((Math.abs(e.weight ?? 0) / most) * 100).toFixed(1)}%` } })), h("td", { class: "num" }, measured(e.value)), h("td", { class: "num muted" }, measured(e.nominal))),
+    h("tr", { title: deviation(e) }, h("th", { scope: "row" }, featureName(e.feature), h("span", { class: "weight", vars: { "--w": `${((Math.abs(e.weight ?? 0) / most) * 100).toFixed(1)}%` } })), h("td", { class: "num" }, measured(e.value)), h("td", { class: "num muted" }, measured(e.nominal))),
   );
   return h("table", { class: "evidence" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Stands out"), h("th", { scope: "col" }, "Value"), h("th", { scope: "col" }, "Normal"))), h("tbody", null, rows));
+}
+
+/** The analysis in words: lines that begin with "- " are items of a list. */
+function report(analysis, isOpen) {
+  const blocks = [];
+  for (const line of analysis.report.split("\n").filter((l) => l.trim())) {
+    const item = line.startsWith("- ") && h("li", null, line.slice(2));
+    if (item && blocks.at(-1)?.tagName === "UL") blocks.at(-1).append(item);
+    else blocks.push(item ? h("ul", null, item) : h("p", null, line));
+  }
+  const risk = `risk ${measured(analysis.risk_score)}, ${String(analysis.risk_level ?? "").toLowerCase()}`;
+  return h("details", { class: "report", open: isOpen }, h("summary", null, h("b", null, "Analysis of the whole flight"), h("span", { class: "muted" }, risk)), h("div", null, blocks, h("p", { class: "hint" }, `${analysis.model ?? ""}`)));
 }
 
 export class FindingList {
@@ -53,21 +71,20 @@ export class FindingList {
     const tone = TONES[finding.severity] ?? "";
     const details = h("details", { class: `finding ${tone}`, open: this.open.has(finding.id) });
     details.addEventListener("toggle", () => (details.open ? this.open.add(finding.id) : this.open.delete(finding.id)));
-    const who = finding.source === "aircraft" ? "found on the aircraft" : "found in the hub";
+    const who = finding.source === "aircraft" ? "aircraft" : "hub";
     details.append(
-      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${this.axis.full(from)} · ${duration(to - from)}`)),
-      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, finding.score, featureName) : "", h("p", { class: "hint" }, `${finding.model ?? "rule"}, ${who}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
+      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}`)),
+      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, finding.score, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
     );
     return details;
   }
 
   show() {
     if (!this.flight) return;
-    const report = this.flight.analysis?.report;
-    const said = report && h("p", { class: "report" }, report);
-    if (this.items.length) return this.host.replaceChildren(...[said, ...this.items.map((f) => this.#card(f))].filter(Boolean));
+    const said = this.flight.analysis?.report && report(this.flight.analysis, !this.items.length);
+    if (this.items.length) return this.host.replaceChildren(...[...this.items.map((f) => this.#card(f)), said].filter(Boolean));
     const isDone = this.flight.analysis !== null && this.flight.analysis !== undefined;
     const text = this.flight.state === "live" ? "The aircraft scores its last seconds once a second; what it finds appears here." : isDone ? "The model found nothing out of the ordinary in this flight." : "The analysis runs shortly after the flight is closed.";
-    this.host.replaceChildren(...[said, emptyState(isDone ? "Nothing found" : "No findings so far", text)].filter(Boolean));
+    this.host.replaceChildren(...[emptyState(isDone ? "Nothing found" : "No findings so far", text), said].filter(Boolean));
   }
 }
