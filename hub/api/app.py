@@ -64,6 +64,7 @@ def create_app(settings: HubSettings) -> FastAPI:
             database_url=api_url,
             pepper=hub.pepper,
             hub_key=hub.hub_key,
+            is_https=settings.api_url.startswith("https:"),
             enrolling=Enrolling(hub),
             receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
             publishing=DirectivePublisher(host, port, tls, partial(unanswered, api_url)),

@@ -115,7 +115,7 @@ def count_stranger(request: Request) -> None:
     """Somebody showed a key that opens nothing. Problem 429 when that happens too often."""
     allowance = state_of(request).strangers.take(address(request))
     if not allowance.is_allowed:
-        raise Problem(429, "too_many_requests", "Too many wrong keys from this address.", allowance.headers())
+        raise Problem(429, "too_many_requests", "Too many wrong keys or codes from this address.", allowance.headers())
 
 
 def refuse_foreign_pages(request: Request) -> None:

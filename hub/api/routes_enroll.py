@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import shapes
-from hub.api.auth import State, address
+from hub.api.auth import State, address, count_stranger
 from hub.api.paging import answer
 from hub.api.problems import Problem, invalid
 from hub.api.state import Actor
@@ -30,13 +30,11 @@ async def enroll(request: Request, state: State, body: shapes.EnrollRequest) -> 
     enrolling = state.parts.enrolling
     if enrolling is None:
         raise Problem(503, "unavailable", "This process does not enrol devices.")
-    allowance = state.strangers.take(address(request))
-    if not allowance.is_allowed:
-        raise Problem(429, "too_many_requests", "Too many attempts from this address.", allowance.headers())
     public_key = _public_key(body.public_key)
     hashed = state.tokens.keyed_hash(normal_code(body.code))
     found = await state.reader.fetch(HUB_ORG, enrollment.FIND_CODE, hashed)
     if not found:
+        count_stranger(request)
         raise _bad_code()
     org_id, aircraft_id = found[0].org_id, found[0].aircraft_id
     try:

@@ -25,7 +25,7 @@ from shared.channels import BY_NAME, CHANNELS, Channel
 from shared.clock import ClockSource
 
 router = APIRouter(prefix="/v1", tags=["telemetry"])
-MAX_VALUES = 20_000_000
+MAX_VALUES = 8_000_000
 """Values that one request may read."""
 MAX_RAW_JSON_VALUES = 2_000_000
 """Values that one answer in JSON or CSV may hold."""
@@ -61,11 +61,12 @@ async def get_telemetry(
     if points is not None and points > MAX_POINTS:
         raise invalid("too_many_points", f"At most {MAX_POINTS} buckets; without buckets ask for resolution=raw.")
     flight, _ = await find_flight(state, owner.org_id, flight_id)
-    series = await read_series(state, owner.org_id, flight, wanted, from_utc_us, to_utc_us)
-    values = len(series.time_utc_us) * sum(c.size for c in wanted)
-    if points is None and format in ("json", "csv") and values > MAX_RAW_JSON_VALUES:
-        raise _too_many(values, MAX_RAW_JSON_VALUES)
-    data = await asyncio.to_thread(_encode, series, points, format)
+    async with state.heavy:
+        series = await read_series(state, owner.org_id, flight, wanted, from_utc_us, to_utc_us)
+        values = len(series.time_utc_us) * sum(c.size for c in wanted)
+        if points is None and format in ("json", "csv") and values > MAX_RAW_JSON_VALUES:
+            raise _too_many(values, MAX_RAW_JSON_VALUES)
+        data = await asyncio.to_thread(_encode, series, points, format)
     ending = "arrows" if format == "arrow" else format
     name = None if format == "json" else f"flight-{flight_id}.{ending}"
     return answer_bytes(request, data, TABLE_TYPES[format], filename=name)
@@ -78,12 +79,14 @@ async def get_track(
 ) -> Response:  # fmt: skip
     """Where the flight went, as GeoJSON, KML or GPX."""
     flight, _ = await find_flight(state, owner.org_id, flight_id)
-    series = await read_series(state, owner.org_id, flight, [BY_NAME[c] for c in TRACK_CHANNELS])
     has_time = flight.clock_source != ClockSource.unknown
-    track = track_of(f"{flight.aircraft_name} {flight.id}", series, has_time, max_points)
     write = {"geojson": to_geojson, "kml": to_kml, "gpx": to_gpx}[format]
+    async with state.heavy:
+        series = await read_series(state, owner.org_id, flight, [BY_NAME[c] for c in TRACK_CHANNELS])
+        track = track_of(f"{flight.aircraft_name} {flight.id}", series, has_time, max_points)
+        data = await asyncio.to_thread(write, track)
     name = None if format == "geojson" else f"flight-{flight_id}.{format}"
-    return answer_bytes(request, await asyncio.to_thread(write, track), TRACK_TYPES[format], filename=name)
+    return answer_bytes(request, data, TRACK_TYPES[format], filename=name)
 
 
 async def read_series(

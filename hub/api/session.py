@@ -23,7 +23,7 @@ async def login(request: Request) -> Response:
         raise Problem(401, "unauthorized", "The key is unknown, expired or revoked.")
     token = state_of(request).tokens.session(owner.org_id, owner.key_id, int(time.time()))
     response = RedirectResponse("/", 303, {"cache-control": "no-store"})
-    is_secure = request.url.scheme == "https"
+    is_secure = state_of(request).parts.is_https or request.url.scheme == "https"
     response.set_cookie(
         SESSION_COOKIE, token, max_age=SESSION_S, path="/", secure=is_secure, httponly=True, samesite="strict"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,8 @@ class ApiParts:
     enrolling: Enrolling | None = None
     receiving: Receiving | None = None
     publishing: Publishing | None = None
+    is_https: bool = False
+    """Whether browsers reach the API by https: then the session's cookie is for https alone."""
     requests_per_s: float = 200.0
     burst: int = 400
 
@@ -97,7 +100,7 @@ class WritePool:
         except queue.Empty:
             raise DatabaseGone("all connections are in use") from None
         try:
-            if conn is None or conn.closed:
+            if conn is None or _has_ended(conn):
                 conn = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
                 conn.execute("SET timezone = 'UTC'; SET statement_timeout = '60s'; SET application_name = 'dbx-api'")
             yield conn
@@ -116,6 +119,13 @@ class WritePool:
                     conn.close()
 
 
+def _has_ended(conn: psycopg.Connection[Any]) -> bool:
+    """Whether an idle connection is no more: the server that restarted has said good-bye, or nothing, and closed it."""
+    if not conn.closed and select.select([conn.fileno()], [], [], 0)[0]:
+        conn.close()
+    return bool(conn.closed)
+
+
 class ApiState:
     """One process' worth of the API; lives on one event loop."""
 
@@ -128,6 +138,8 @@ class ApiState:
         self.limit = RateLimit(parts.requests_per_s, parts.burst)
         self.strangers = RateLimit(1.0, 30)
         """Wrong keys and codes, per address."""
+        self.heavy = asyncio.Semaphore(2)
+        """Telemetry answers in the making: each may take hundreds of megabytes."""
         self.hub_key_raw = parts.hub_key.public_key().public_bytes_raw()
         self.hub_key_id = key_id(self.hub_key_raw)
         self.started_s = time.time()
