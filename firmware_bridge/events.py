@@ -59,6 +59,7 @@ class EventState:
 
     tracker: VehicleTracker = field(default_factory=VehicleTracker)
     has_fix: bool | None = None
+    had_fix: bool = False
     is_critical: bool = False
     partial: dict[int, _Partial] = field(default_factory=dict)
 
@@ -94,11 +95,13 @@ def _gps(group: MessageColumns, time_us: NDArray[np.int64], state: EventState) -
     fix = fields(group)["fix_type"]
     has_fix = fix >= _FIX_3D
     before = state.has_fix
-    state.has_fix = bool(has_fix[-1])
     out = []
     for i in transitions(has_fix, has_fix[0] if before is None else before):
-        text = "GPS fix regained" if has_fix[i] else "GPS fix lost"
-        out.append(Event(int(time_us[i]), "gps", "info" if has_fix[i] else "warning", text, float(fix[i])))
+        gained = "GPS fix regained" if state.had_fix or before or has_fix[:i].any() else "GPS fix acquired"
+        text, severity = (gained, _SEVERITIES[6]) if has_fix[i] else ("GPS fix lost", _SEVERITIES[4])
+        out.append(Event(int(time_us[i]), "gps", severity, text, float(fix[i])))
+    state.has_fix = bool(has_fix[-1])
+    state.had_fix |= bool(has_fix.any())
     return out
 
 

@@ -109,6 +109,13 @@ def test_losing_and_regaining_the_gps_fix_are_events() -> None:
     assert kinds([e for e in found if e.kind == "gps"]) == [(2, "gps", "GPS fix lost"), (4, "gps", "GPS fix regained")]
 
 
+def test_the_first_gps_fix_is_acquired_and_not_regained() -> None:
+    state = EventState()
+    found = events(beat(0), *[(i, "GPS_RAW_INT", {"fix_type": f}) for i, f in enumerate([0, 3, 1])], state=state)
+    found += events((9, "GPS_RAW_INT", {"fix_type": 3}), state=state)
+    assert [e.text for e in found if e.kind == "gps"] == ["GPS fix acquired", "GPS fix lost", "GPS fix regained"]
+
+
 def test_take_off_and_landing_come_from_the_landed_state() -> None:
     states = [(i, "EXTENDED_SYS_STATE", {"landed_state": s}) for i, s in enumerate([1, 3, 2, 4, 1])]
     found = events(beat(0), *states)
