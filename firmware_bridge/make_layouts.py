@@ -1,7 +1,7 @@
 """Makes `shared/layouts_v1.json`, the frozen wire table of MAVLink messages, from pymavlink's dialects.
 
-Run by hand (`python -m firmware_bridge.make_layouts`) when a new version of the table is wanted; the result is part of the
-wire contract and never changes within a version: a later dialect becomes `layouts_v2.json` beside it.
+Run by hand (`python -m firmware_bridge.make_layouts`) when a new version of the table is wanted; the result is part
+of the wire contract and never changes within a version: a later dialect becomes `layouts_v2.json` beside it.
 """
 
 import importlib

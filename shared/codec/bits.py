@@ -1,8 +1,8 @@
 """Numbers as tokens and raw bits.
 
-A residual r is split at bit p of its column: q = r >> p goes, zigzagged, into a token of one byte (zstd sees those), the low p
-bits are kept raw. Tokens below 16 are the number itself; above, a token names the bit length and the second-highest bit of the
-number, and the bits below those are raw too. Raw bits are packed LSB first.
+A residual r is split at bit p of its column: q = r >> p goes, zigzagged, into a token of one byte (zstd sees those),
+the low p bits are kept raw. Tokens below 16 are the number itself; above, a token names the bit length and the
+second-highest bit of the number, and the bits below those are raw too. Raw bits are packed LSB first.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ _BASE[LITERAL : MAX_TOKEN + 1] = [(2 + t % 2) << (t // 2 + 3) for t in range(MAX
 
 def bit_length(values: Ints) -> Ints:
     """Bits of each non-negative number (exact below 2**53, at most one too many above); 0 for 0."""
-    exponent = (values.astype(np.float64).view(np.int64) >> 52) - 1022
+    exponent: Ints = (values.astype(np.float64).view(np.int64) >> 52) - 1022
     return np.maximum(exponent, 0, out=exponent)
 
 
@@ -77,7 +77,7 @@ def pack(raw: NDArray[np.uint64], size: Ints) -> bytes:
 
 def windows(data: Bytes) -> NDArray[np.uint64]:
     """A view of the 8 little-endian bytes at every position of `data`, which must have 8 bytes to spare."""
-    return np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))  # type: ignore[call-overload,no-any-return]
+    return np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
 
 
 def unpack(data: Bytes, at: Ints, size: Ints) -> NDArray[np.uint64]:

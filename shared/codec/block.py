@@ -15,9 +15,9 @@ from shared.frames import Frames
 class MessageGroup(NamedTuple):
     """All frames of one (msgid, sysid, compid) in a block; m frames.
 
-    rows: int32 [m], their positions in the block, ascending. payload: uint8 [m, size], zero-extended to the full length of
-    the layout, so that `payload.view(LAYOUTS[msgid].dtype)[:, 0]` gives the fields without a copy; where the message has no
-    layout, as wide as the longest.
+    rows: int32 [m], their positions in the block, ascending. payload: uint8 [m, size], zero-extended to the full
+    length of the layout, so that `payload.view(LAYOUTS[msgid].dtype)[:, 0]` gives the fields without a copy; where
+    the message has no layout, as wide as the longest.
     """
 
     msgid: int
@@ -29,7 +29,8 @@ class MessageGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Columns of `n` frames. time_us: int64 [n]. Frames that fit no group (damaged, not MAVLink) are in `frames()` only."""
+    """Columns of `n` frames. time_us: int64 [n]. Frames that fit no group (damaged, not MAVLink) are in `frames()`
+    only."""
 
     n: int
     time_us: NDArray[np.int64]

@@ -1,14 +1,13 @@
-"""The senders' clocks as one chain: messages sent together carry the same time, so each is coded against the one before.
+"""The senders' clocks as one chain: messages sent together carry the same time, so each is coded against the one
+before.
 
-Participants: frames with a clock field, of groups that the encoder chose, by sender, then in wire order. State: a time T in us.
-A CHAINED frame carries x: in ms fields the new time is (T // 1000 + x) * 1000, in us fields T + x. An ANCHOR frame carries its
-own time. Before the first frame of a sender T is 0.
+Participants: frames with a clock field, of groups that the encoder chose, by sender, then in wire order. State: a
+time T in us. A CHAINED frame carries x: in ms fields the new time is (T // 1000 + x) * 1000, in us fields T + x. An
+ANCHOR frame carries its own time. Before the first frame of a sender T is 0.
 """
 
 import numpy as np
 from numpy.typing import NDArray
-
-from shared.codec.table import CLOCK_MS
 
 Ints = NDArray[np.int64]
 
@@ -43,9 +42,5 @@ def times(x: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_], anchor: N
     reset_runs = np.flatnonzero(resets[run_at])
     which = np.cumsum(resets[run_at]) - 1
     base -= (base - step)[reset_runs][which]
-    return base[run] * 1000 + within
-
-
-def is_ms(clock: Ints) -> NDArray[np.bool_]:
-    """Whether a clock field counts ms."""
-    return clock == CLOCK_MS
+    time: Ints = base[run] * 1000 + within
+    return time

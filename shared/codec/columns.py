@@ -1,7 +1,7 @@
 """The columns of a block: which there are follows from its groups alone, so nothing about them travels.
 
-Column order: for every group (0 = raw frames, if any, then the others) one column of receive times; then for every group, in
-order, its elements in payload order. A column is `rows` numbers of `width` bytes.
+Column order: for every group (0 = raw frames, if any, then the others) one column of receive times; then for every
+group, in order, its elements in payload order. A column is `rows` numbers of `width` bytes.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slots:
-    """The groups of one or more blocks, raw frames included. Per slot: block, msgid (-1: raw), sysid, compid, layout, rows,
-    width of a payload, start: where its payloads begin in the payload bytes."""
+    """The groups of one or more blocks, raw frames included. Per slot: block, msgid (-1: raw), sysid, compid, layout,
+    rows, width of a payload, start: where its payloads begin in the payload bytes."""
 
     block: Ints
     msgid: Ints
@@ -31,7 +31,8 @@ class Slots:
     @property
     def start(self) -> Ints:
         sizes = self.rows * self.width
-        return sizes.cumsum() - sizes
+        begin: Ints = sizes.cumsum() - sizes
+        return begin
 
     def source(self) -> Ints:
         """A number that tells senders apart: block, sysid and compid."""
@@ -40,7 +41,8 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """All columns. slot: group; element: index in ELEMENTS, -1 for receive times; at, stride: where in the payload bytes."""
+    """All columns. slot: group; element: index in ELEMENTS, -1 for receive times; at, stride: where in the payload
+    bytes."""
 
     slot: Ints
     element: Ints
@@ -84,3 +86,16 @@ def text_spans(slots: Slots) -> tuple[Ints, Ints]:
     rows = slots.rows[g]
     starts = np.repeat(slots.start[g] + offset, rows) + ramp(rows) * slots.width[g].repeat(rows)
     return starts, length.repeat(rows)
+
+
+def clock_columns(columns: Columns) -> Ints:
+    """The clock column of each slot that has one."""
+    timed = np.flatnonzero((columns.element >= 0) & (ELEMENTS.clock[columns.element] > 0))
+    return timed[heads(columns.slot[timed])]
+
+
+def heads(keys: Ints) -> NDArray[np.bool_]:
+    """Where a run of equal keys begins."""
+    out = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=out[1:])
+    return out

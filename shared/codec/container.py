@@ -72,8 +72,8 @@ class Parts:
 
 
 COMPRESSED = (
-    "table", "order", "heads_of_frames", "lengths", "sequence", "clocks", "modes", "splits", "tops", "constants", "text",
-    "raw_lengths", "rest", "heads", "tokens",
+    "table", "order", "heads_of_frames", "lengths", "sequence", "clocks", "modes", "splits", "tops", "constants",
+    "text", "raw_lengths", "rest", "heads", "tokens",
 )  # fmt: skip
 BITS = ("head_bits", "value_bits", "low_bits")
 
@@ -159,7 +159,8 @@ def write(parts: Parts) -> bytes:
 
 
 def read(data: bytes, max_frames: int, max_bytes: int) -> Parts:
-    """The sections; nothing about their contents is checked yet. Refused: block_version, block_malformed, block_too_large."""
+    """The sections; nothing about their contents is checked yet. Refused: block_version, block_malformed,
+    block_too_large."""
     if data[:1] != bytes([FORMAT]):
         raise Refused("block_version", f"format {data[:1].hex()}, this code reads {FORMAT}")
     size, at = read_varint(data, 1)
@@ -187,6 +188,17 @@ def _sections(body: bytes, bit_data: bytes, max_frames: int) -> Parts:
         values[name] = bit_data[at:] if length is None else _take(bit_data, at, length)
         at += length or 0
     return Parts(frames=frames, groups=groups, start_us=(start >> 1) ^ -(start & 1), **values)
+
+
+def require(holds: object, what: str) -> None:
+    """Refused("block_malformed") unless it holds."""
+    if not holds:
+        raise Refused("block_malformed", what)
+
+
+def joined(sections: list[bytes], spare: bytes = b"") -> NDArray[np.uint8]:
+    """The same section of all blocks as one array."""
+    return np.frombuffer(b"".join(sections) + spare, np.uint8)
 
 
 def _take(data: bytes, at: int, length: int) -> bytes:

@@ -1,7 +1,7 @@
 """What a block holds, before it is coded: frames taken apart so that nothing is lost, and put together again.
 
-Two orders are used. Wire order: as received. Group order: by group, within a group as received. A group is all frames of one
-(message id, sysid, compid) whose STX, length and CRC are right; group 0 is the rest, kept as raw bytes.
+Two orders are used. Wire order: as received. Group order: by group, within a group as received. A group is all frames
+of one (message id, sysid, compid) whose STX, length and CRC are right; group 0 is the rest, kept as raw bytes.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec import crc
-from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1, Headers, Ints, parse
+from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1, Ints, parse
 from shared.codec.table import CRC_EXTRA, KNOWN, MIN_SIZE, SIZE, layout_index
 from shared.frames import Frames, no_frames
 
@@ -40,9 +40,10 @@ class Content:
     """All of a block. N frames, R of them raw, M = N - R in groups.
 
     time_us: int64 [N], wire order. group: [N], wire order, 0 = raw. seq: uint8 [M], wire order of those in groups.
-    The rest is in group order: head [M] (STX << 16 | incompat << 8 | compat); length [M] payload bytes on the wire; payload:
-    matrices of zero-extended payloads, row by row, one after the other; tail: payload bytes beyond a group's width;
-    crc: 2 bytes per frame of groups without layout; signature: 13 bytes per signed frame; raw, raw_length [R]: other frames.
+    The rest is in group order: head [M] (STX << 16 | incompat << 8 | compat); length [M] payload bytes on the wire;
+    payload: matrices of zero-extended payloads, row by row, one after the other; tail: payload bytes beyond a group's
+    width; crc: 2 bytes per frame of groups without layout; signature: 13 bytes per signed frame; raw, raw_length [R]:
+    other frames.
     """
 
     time_us: Ints
@@ -120,7 +121,8 @@ def trimmed(payload: Bytes, starts: Ints) -> Ints:
 
 
 def expected_length(payload: Bytes, width: Ints, min_size: Ints, head: Ints) -> Ints:
-    """Payload length of each frame by the rules of its MAVLink version; arrays have one entry per frame, group order."""
+    """Payload length of each frame by the rules of its MAVLink version; arrays have one entry per frame, group
+    order."""
     at = width.cumsum() - width
     v2 = np.zeros(len(width), np.int64)
     some = width > 0
@@ -168,15 +170,20 @@ def merge(c: Content) -> Frames:
 def _put_headers(out: Bytes, starts: Ints, c: Content, order: Ints, g: Ints, v1: NDArray[np.bool_]) -> None:
     seq = np.zeros(len(c.group), np.uint8)
     seq[c.group > 0] = c.seq
-    facts = (seq[order], c.groups.sysid[g], c.groups.compid[g], c.groups.msgid[g] & 0xFF)
+    facts: tuple[NDArray[np.integer], ...] = (
+        seq[order],
+        c.groups.sysid[g],
+        c.groups.compid[g],
+        c.groups.msgid[g] & 0xFF,
+    )
     out[starts], out[starts + 1] = c.head >> 16, c.length
     v2 = ~v1
-    for i, fact in enumerate((c.head >> 8 & 0xFF, c.head & 0xFF)):
-        out[starts[v2] + 2 + i] = fact[v2]
+    for at, flag in ((2, c.head >> 8 & 0xFF), (3, c.head & 0xFF)):
+        out[starts[v2] + at] = flag[v2]
     for i, fact in enumerate(facts):
         out[starts + np.where(v1, 2, 4) + i] = fact
-    for i, shift in enumerate((8, 16)):
-        out[starts[v2] + 8 + i] = (c.groups.msgid[g] >> shift)[v2]
+    for at, shift in ((8, 8), (9, 16)):
+        out[starts[v2] + at] = (c.groups.msgid[g] >> shift)[v2]
 
 
 def _put_crcs(out: Bytes, starts: Ints, end: Ints, lengths: Ints, extra: Bytes) -> None:
@@ -187,6 +194,3 @@ def _put_crcs(out: Bytes, starts: Ints, end: Ints, lengths: Ints, extra: Bytes) 
     data = out if int(lengths.sum()) == len(out) else out[spans(starts, lengths)]
     found = crc.frame_crcs(data, lengths, end - starts - 1, extra)
     out[end], out[end + 1] = found & 0xFF, found >> 8
-
-
-__all__ = ["Content", "Groups", "Headers", "by_rule", "expected_length", "merge", "ramp", "spans", "split", "trimmed"]

@@ -1,7 +1,7 @@
 """CRC-16/MCRF4XX of many frames in a few numpy calls.
 
-The checksum is linear over GF(2): it is the XOR of what each byte contributes, and that depends only on the byte and on how
-many bytes follow it. So: one table look-up per byte, one XOR-reduction per frame.
+The checksum is linear over GF(2): it is the XOR of what each byte contributes, and that depends only on the byte and
+on how many bytes follow it. So: one table look-up per byte, one XOR-reduction per frame.
 """
 
 from functools import cache
@@ -35,13 +35,14 @@ def frame_crcs(
 ) -> NDArray[np.uint16]:
     """CRC of each frame.
 
-    data: the frames one after the other; lengths: of each, at least 1, together len(data); covered: bytes after the STX that
-    the CRC covers (header and payload), at most 264; extra: CRC_EXTRA of each.
+    data: the frames one after the other; lengths: of each, at least 1, together len(data); covered: bytes after the
+    STX that the CRC covers (header and payload), at most 264; extra: CRC_EXTRA of each.
     """
     contribution, start = _tables()
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    after = np.repeat((starts + covered + 2).astype(np.int32), lengths) - np.arange(len(data), dtype=np.int32)
+    after: NDArray[np.int32] = np.repeat((starts + covered + 2).astype(np.int32), lengths)
+    after -= np.arange(len(data), dtype=np.int32)
     np.maximum(after, 0, out=after)
     after[after == 1] = 0
     after <<= 8
@@ -49,4 +50,4 @@ def frame_crcs(
     crc = np.bitwise_xor.reduceat(contribution.take(after), starts)
     crc ^= contribution[(covered + 2) << 8 | data[starts]]
     crc ^= contribution[256 | extra.astype(np.int64)]
-    return crc ^ start[covered + 1]  # type: ignore[no-any-return]
+    return crc ^ start[covered + 1]

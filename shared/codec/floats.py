@@ -2,9 +2,11 @@
 
 Three forms, chosen per column:
 - ORDERED: the bits as an integer that sorts like the number. Works for everything.
-- FIXED: the number cut off at a step of 2**(top - 150), `top` being the column's largest exponent field: an integer of at most
+- FIXED: the number cut off at a step of 2**(top - 150), `top` being the column's largest exponent field: an integer
+of at most
   24 bits plus, for smaller numbers, the mantissa bits below the step (their count follows from the integer).
-- decimal: the number is k / 10**d or k * 10**-d in float arithmetic, for one d, as sensors in centimetres and the like are.
+- decimal: the number is k / 10**d or k * 10**-d in float arithmetic, for one d, as sensors in centimetres and the
+like are.
 """
 
 from typing import NamedTuple
@@ -27,7 +29,8 @@ _LIMIT = 1 << 30
 
 
 class Numbers(NamedTuple):
-    """Float columns as integers. form, top: per column; value: per value; low, low_size: mantissa bits below the step."""
+    """Float columns as integers. form, top: per column; value: per value; low, low_size: mantissa bits below the
+    step."""
 
     form: Ints
     top: Ints
@@ -53,7 +56,8 @@ def scale_of(form: Ints, top: Ints) -> NDArray[np.float64]:
 
 
 def to_numbers(bits: Ints, starts: Ints, rows: Ints) -> Numbers:
-    """Choose a form for every column and convert. bits: sign-extended float32 bits; starts, rows: the columns' values."""
+    """Choose a form for every column and convert. bits: sign-extended float32 bits; starts, rows: the columns'
+    values."""
     form, top, shift = _fixed_form(bits, starts, rows)
     value = ordered(bits)
     low, low_size = np.zeros(len(bits), np.uint64), np.zeros(len(bits), np.int64)
@@ -87,7 +91,8 @@ def _decimal(kind: int, number: NDArray[np.float32]) -> tuple[Ints, NDArray[np.b
 
 
 def _try_decimal(kind: int, bits: Ints, starts: Ints, rows: Ints, form: Ints, value: Ints) -> None:
-    """Give form DECIMAL + kind to the columns that it holds exactly. The ends are tried first: most columns fail there."""
+    """Give form DECIMAL + kind to the columns that it holds exactly. The ends are tried first: most columns fail
+    there."""
     ends = np.stack([bits[starts], bits[starts + rows // 2], bits[starts + rows - 1]])
     good = _decimal(kind, ends.astype(np.int32).view(np.float32))[1].all(axis=0) & (form < DECIMAL)
     if not good.any():

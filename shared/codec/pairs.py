@@ -1,8 +1,9 @@
 """Which field predicts which: pairs that say the same thing in different messages or units. Frozen with block format 1.
 
-A prediction is `rint(value of the source * scale)` in the target's unit, from the newest row of the source at or before the
-target's row. Only the change of the difference is coded, so offsets (a bias, the home altitude) do not matter. The encoder uses
-a pair only where it pays. A source is never itself a target, and both come from the same sysid and compid.
+A prediction is `rint(value of the source * scale)` in the target's unit, from the newest row of the source at or
+before the target's row. Only the change of the difference is coded, so offsets (a bias, the home altitude) do not
+matter. The encoder uses a pair only where it pays. A source is never itself a target, and both come from the same
+sysid and compid.
 """
 
 import math

@@ -21,8 +21,9 @@ Ints = NDArray[np.int64]
 class Headers:
     """Columns of header facts; one entry per frame, in wire order.
 
-    fits: the frame goes into columns (its STX and length agree and, where the layout is known, its CRC). All other columns
-    mean something only where it does. head: STX << 16 | incompat << 8 | compat. layout: index in the table, or -1.
+    fits: the frame goes into columns (its STX and length agree and, where the layout is known, its CRC). All other
+    columns mean something only where it does. head: STX << 16 | incompat << 8 | compat. layout: index in the table,
+    or -1.
     """
 
     fits: NDArray[np.bool_]
@@ -60,7 +61,7 @@ def parse(frames: Frames) -> Headers:
     fits = (is_v1 | (stx == V2)) & (lengths == payload_len + overhead)
     layout = layout_index(msgid)
     headers = Headers(
-        fits, msgid, after_flags(1), after_flags(2), padded[starts + shift], 
+        fits, msgid, after_flags(1), after_flags(2), padded[starts + shift],
         stx << 16 | incompat << 8 | np.where(is_v1, 0, at(3)), layout, starts + np.where(is_v1, 6, 10), payload_len,
     )  # fmt: skip
     _check_crc(headers, padded, lengths)

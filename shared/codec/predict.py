@@ -32,7 +32,7 @@ class Newest:
         lengths = self._rows[target]
         wire = self._wire[spans(self._begin[target], lengths)]
         found = np.searchsorted(self._keys, source.repeat(lengths) * self._span + wire, side="right") - 1
-        row = np.maximum(found - self._begin[source].repeat(lengths), 0)
+        row: Ints = np.maximum(found - self._begin[source].repeat(lengths), 0)
         starts = lengths.cumsum() - lengths
         return row[spans(starts[back], lengths[back])]
 
@@ -62,7 +62,8 @@ def numeric(padded: NDArray[np.uint8], at: Ints, element: Ints) -> NDArray[np.fl
 
 
 def prediction(number: NDArray[np.float64], element: Ints, pair: int, scale: NDArray[np.float64], rows: Ints) -> Ints:
-    """What a pair predicts, in the target column's integers. number: the source's, per value; element, scale: per column."""
+    """What a pair predicts, in the target column's integers. number: the source's, per value; element, scale: per
+    column."""
     factor = np.repeat(ELEMENTS.pair_scale[element, pair], rows)
     with np.errstate(all="ignore"):
         guess = np.rint(number * factor * scale.repeat(rows))

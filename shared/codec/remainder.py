@@ -1,31 +1,26 @@
-"""What a block holds beside its columns: headers, sequence numbers, signatures, frames kept raw. Checked, and read back."""
+"""What a block holds beside its columns: headers, sequence numbers, signatures, frames kept raw. Checked, and read
+back."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.container import Parts, index_width, read_varint
+from shared.codec.container import Parts, index_width, read_varint, require
 from shared.codec.content import Bytes, Content, Groups, expected_length, stable_order
 from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1, V2
 from shared.codec.table import KNOWN, MIN_SIZE
-from shared.errors import Refused
 
 Ints = NDArray[np.int64]
-
-
-def _require(holds: object, what: str) -> None:
-    if not holds:
-        raise Refused("block_malformed", what)
 
 
 def group_index(p: Parts) -> Ints:
     """Group of each frame, wire order; 0 = raw."""
     width = index_width(p.groups)
-    _require(len(p.order) == width * p.frames and p.groups <= p.frames, "group index")
+    require(len(p.order) == width * p.frames and p.groups <= p.frames, "group index")
     planes = np.frombuffer(p.order, np.uint8).reshape(width, p.frames)
-    index = planes[0].astype(np.int64)
+    index: Ints = planes[0].astype(np.int64)
     for i in range(1, width):
         index |= planes[i].astype(np.int64) << (8 * i)
-    _require(int(index.max(initial=0)) <= p.groups, "group index")
+    require(int(index.max(initial=0)) <= p.groups, "group index")
     return index
 
 
@@ -34,24 +29,22 @@ def raw_lengths(p: Parts, count: int) -> Ints:
     lengths, at = np.zeros(count, np.int64), 0
     for i in range(count):
         lengths[i], at = read_varint(p.raw_lengths, at)
-    _require(
-        at == len(p.raw_lengths) and (not count or 0 <= int(lengths.min()) and int(lengths.max()) <= len(p.rest)), "raw"
-    )
+    require(at == len(p.raw_lengths) and int(lengths.max(initial=0)) <= len(p.rest), "raw")
     return lengths
 
 
 def frame_heads(p: Parts, count: int) -> Ints:
     """STX << 16 | incompat << 8 | compat of every frame in groups, group order; one entry where all are alike."""
     kept = len(p.heads_of_frames) // 3
-    _require(len(p.heads_of_frames) == 3 * kept and kept in (min(count, 1), count), "heads")
+    require(len(p.heads_of_frames) == 3 * kept and kept in (min(count, 1), count), "heads")
     stx, incompat, compat = np.frombuffer(p.heads_of_frames, np.uint8).reshape(3, kept).astype(np.int64)
-    _require(((stx == V2) | (stx == V1) & (incompat == 0) & (compat == 0)).all(), "heads")
+    require(((stx == V2) | (stx == V1) & (incompat == 0) & (compat == 0)).all(), "heads")
     return stx << 16 | incompat << 8 | compat
 
 
-def spread(per_head: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+def spread(head: Ints, count: int) -> Ints:
     """One entry per frame, from one entry or one per frame."""
-    return per_head if len(per_head) == count else np.repeat(per_head, count)
+    return head if len(head) == count else np.repeat(head, count)
 
 
 def groups_of(members: list[tuple[int, int, int, int, int]]) -> Groups:
@@ -69,20 +62,21 @@ def expected(groups: Groups, payload: Bytes, head: Ints) -> Ints:
 def check(p: Parts, groups: Groups, raw_count: int, payload: Bytes) -> None:
     """That `frames()` will work on this block. Refused("block_malformed") where it would not."""
     count = p.frames - raw_count
-    _require(len(p.sequence) == count, "sequence")
+    require(len(p.sequence) == count, "sequence")
     head = frame_heads(p, count)
     times = count if len(head) < count else 1  # one head stands for all where they are alike
     v1 = head >> 16 == V1
     if v1.any():
-        _require(int(np.repeat(groups.msgid, groups.rows)[spread(v1, count)].max()) < 256, "MAVLink 1 message id")
+        old = np.repeat(groups.msgid, groups.rows)[spread(head, count) >> 16 == V1]
+        require(int(old.max()) < 256, "MAVLink 1 message id")
     signed = times * int(np.count_nonzero(~v1 & (head >> 8 & SIGNED > 0)))
     unknown = int(groups.rows[~KNOWN[groups.layout()]].sum())
     size = 2 * unknown + SIGNATURE_BYTES * signed + int(raw_lengths(p, raw_count).sum())
-    _require(len(p.lengths) in (0, count), "lengths")
+    require(len(p.lengths) in (0, count), "lengths")
     if p.lengths or v1.any():
         length = _lengths(p, groups, payload, spread(head, count))
         size += int(np.maximum(length - np.repeat(groups.width, groups.rows), 0).sum())
-    _require(len(p.rest) == size, "rest")
+    require(len(p.rest) == size, "rest")
 
 
 def _lengths(p: Parts, groups: Groups, payload: Bytes, head: Ints) -> Ints:
@@ -100,9 +94,12 @@ def content(p: Parts, time_us: Ints, members: list[tuple[int, int, int, int, int
     unknown = int(groups.rows[~KNOWN[groups.layout()]].sum())
     tail = int(np.maximum(length - np.repeat(groups.width, groups.rows), 0).sum())
     cuts = np.cumsum([tail, 2 * unknown, SIGNATURE_BYTES * signed])
-    rest = np.split(np.frombuffer(p.rest, np.uint8), cuts)
+    tails, crcs, signatures, raw = np.split(np.frombuffer(p.rest, np.uint8), cuts)
     sequence = _sequence(p, groups, group)
-    return Content(time_us, group, groups, sequence, head, length, payload, *rest, raw_lengths(p, raw_count))
+    lengths = raw_lengths(p, raw_count)
+    return Content(
+        time_us, group, groups, sequence, head, length, payload, tails, crcs, signatures, raw, lengths
+    )  # fmt: skip
 
 
 def _sequence(p: Parts, groups: Groups, group: Ints) -> Bytes:

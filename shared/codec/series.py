@@ -21,12 +21,8 @@ class Ragged:
     def of(rows: Ints) -> "Ragged":
         return Ragged(rows, rows.cumsum() - rows)
 
-    def spread(self, per_column: NDArray[np.generic]) -> NDArray[np.generic]:
-        """One entry per column to one per value."""
-        return per_column.repeat(self.rows)
 
-
-def sign_extend(values: Ints, shift: Ints) -> Ints:
+def sign_extend(values: Ints, shift: Ints | np.int64) -> Ints:
     """Keep the low 64 - shift bits of each value, as a signed number."""
     return (values << shift) >> shift
 
@@ -59,9 +55,12 @@ def sums(values: Ints, ragged: Ragged) -> Ints:
 def means(values: Ints, ragged: Ragged) -> Ints:
     """Rounded mean of each column, computed round its first value so that it cannot overflow for sane columns."""
     head = values[ragged.starts]
-    return head + np.add.reduceat(values - head.repeat(ragged.rows), ragged.starts) // ragged.rows
+    offsets: Ints = np.add.reduceat(values - head.repeat(ragged.rows), ragged.starts)
+    return head + offsets // ragged.rows
 
 
 def size_in_bits(residuals: Ints, ragged: Ragged) -> Ints:
     """Sum of the bit lengths of each column's residuals: what a column costs, near enough to compare."""
-    return np.add.reduceat(bit_length(np.abs(residuals)), ragged.starts)
+    lengths: Ints = bit_length(np.abs(residuals))
+    sizes: Ints = np.add.reduceat(lengths, ragged.starts)
+    return sizes

@@ -1,7 +1,7 @@
 """The layouts as arrays, so that the columns of many groups are found in a few numpy calls.
 
-An element is one number of a payload: a scalar field or one entry of an array field. Char arrays, and arrays of 16 or more
-bytes, are text: kept row by row, not as columns. The pseudo-layout UNKNOWN has 255 one-byte elements.
+An element is one number of a payload: a scalar field or one entry of an array field. Char arrays, and arrays of 16 or
+more bytes, are text: kept row by row, not as columns. The pseudo-layout UNKNOWN has 255 one-byte elements.
 """
 
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ def clock_of(field: Field) -> int:
 class Elements:
     """All elements of all layouts. start, count: per layout. The rest per element.
 
-    clock: NO_CLOCK, CLOCK_MS or CLOCK_US. is_signed: two's complement. pair_msgid, pair_element, pair_scale: [elements, SLOTS],
-    what may predict it (docs/wire.md); msgid -1 where nothing does.
+    clock: NO_CLOCK, CLOCK_MS or CLOCK_US. is_signed: two's complement. pair_msgid, pair_element, pair_scale:
+    [elements, SLOTS], what may predict it (docs/wire.md); msgid -1 where nothing does.
     """
 
     start: Ints
@@ -58,22 +58,23 @@ class Elements:
 
 def _elements() -> Elements:
     rows: list[tuple[int, int, int, int, bool]] = []
-    start, count = [], []
+    start: list[int] = []
+    counts: list[int] = []
     at: dict[tuple[str, str, int], tuple[int, int]] = {}
     for layout in _LAYOUTS:
         start.append(len(rows))
         for f in layout.fields:
             for e in range(0 if is_text(f) else f.count):
                 at[layout.name, f.name, e] = (layout.msgid, len(rows) - start[-1])
-                kind = FLOAT if f.kind == "f4" else INTEGER
-                rows.append((f.offset + e * f.width, f.width, kind, clock_of(f), f.kind[0] != "u"))
-        count.append(len(rows) - start[-1])
+                number = FLOAT if f.kind == "f4" else INTEGER
+                rows.append((f.offset + e * f.width, f.width, number, clock_of(f), f.kind[0] != "u"))
+        counts.append(len(rows) - start[-1])
     start.append(len(rows))
     rows += [(i, 1, INTEGER, NO_CLOCK, False) for i in range(255)]
-    offset, width, kind, clock, signed = (np.array(c) for c in zip(*rows, strict=True))
+    offset, widths, kind, clock, signed = (np.array(c, np.int64) for c in zip(*rows, strict=True))
     n = len(rows)
     found = Elements(
-        np.array(start), np.array([*count, 0]), offset, width, kind, clock, signed,
+        np.array(start), np.array([*counts, 0]), offset, widths, kind, clock, signed > 0,
         np.full((n, SLOTS), -1), np.zeros((n, SLOTS), np.int64), np.zeros((n, SLOTS)),
     )  # fmt: skip
     index = {layout.name: i for i, layout in enumerate(_LAYOUTS)}

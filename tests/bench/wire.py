@@ -1,13 +1,14 @@
 """dbx bench wire: how small and how fast the wire format is, on recorded flights.
 
 Each log is cut in spans; each span becomes a block, a batch and a signed envelope, and is decoded again and compared.
-Ratios: bytes of all envelopes over bytes of all MAVLink frames in them, and zstd -9 of each span's raw frames over the same.
-Speeds, one thread: Frames to block, and block to columns (`decode_frames_s`: one at a time; `decode_many_frames_s`: as the
-hub does, 8 at once; `rebuild_frames_s`: columns to the frames' bytes). The whole is run several times: per span the median
-CPU time counts, so that other load on the machine does least harm.
+Ratios: bytes of all envelopes over bytes of all MAVLink frames in them, and zstd -9 of each span's raw frames over
+the same. Speeds, one thread: Frames to block, and block to columns (`decode_frames_s`: one at a time;
+`decode_many_frames_s`: as the hub does, 8 at once; `rebuild_frames_s`: columns to the frames' bytes). The whole is
+run several times: per span the median CPU time counts, so that other load on the machine does least harm.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -47,7 +48,7 @@ def spans(frames: Frames, span_us: int) -> list[Frames]:
     newest = np.maximum.accumulate(frames.time_us)
     cuts = np.flatnonzero(np.diff((newest - newest[0]) // span_us)) + 1
     edges = [0, *cuts.tolist(), len(frames)]
-    return [frames.slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [frames.slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def sealed(blocks: list[bytes], parts: list[Frames]) -> list[bytes]:
@@ -84,7 +85,8 @@ def timed(runs: int, work: list[Callable[[], Any]]) -> tuple[float, list[Any]]:
 
 
 def by_part(blocks: list[bytes], envelopes: list[bytes], frames: int) -> Counter[str]:
-    """Bytes by what they are for. Sections that are compressed together share the result by their own compressed sizes."""
+    """Bytes by what they are for. Sections that are compressed together share the result by their own compressed
+    sizes."""
     total: Counter[str] = Counter({"envelope and batch": sum(map(len, envelopes)) - sum(map(len, blocks))})
     for block in blocks:
         parts = container.read(block, frames, 1 << 30)
