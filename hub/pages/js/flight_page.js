@@ -49,7 +49,7 @@ class FlightPage {
     const { view, axis, id } = this;
     const backdrop = () => this.backdrop;
     const extras = readAddress(view);
-    this.track = new TrackPanel({ flightId: id, view });
+    this.track = new TrackPanel({ flightId: id, view, isLive: () => this.flight.state === "live" });
     this.timeline = new Timeline(byId("timeline"), { view, axis, backdrop, silhouette: () => this.track.silhouette });
     this.board = new Board({
       flightId: id, host: byId("plots"), view, axis, backdrop,

@@ -1,6 +1,6 @@
 // The map of a flight: the track layer, its key, its buttons, and its part in the shared cursor.
 
-import { byId, h, icon } from "./dom.js";
+import { byId, h, icon, setText } from "./dom.js";
 import { quantity } from "./format.js";
 import { MapView } from "./map_view.js";
 import { appendTable, loadTable } from "./telemetry.js";
@@ -10,16 +10,17 @@ const POINTS = 2500;
 const CHANNELS = ["lat_deg", "lon_deg", "alt_rel_m", "heading_deg"];
 
 export class TrackPanel {
-  constructor({ flightId, view }) {
-    Object.assign(this, { flightId, view, modes: [] });
+  constructor({ flightId, view, isLive }) {
+    Object.assign(this, { flightId, view, isLive, modes: [] });
     this.track = new Track(view);
     this.map = new MapView(byId("map"), { layers: [this.track], head: 30, onHover: (p) => this.#hover(p), onClick: (p) => this.#click(p) });
     for (const type of ["window", "cursor"]) view.addEventListener(type, () => this.map.draw());
     this.#buttons();
   }
 
+  /** {time, alt} of the whole flight, also where no position is known. */
   get silhouette() {
-    return this.track.points;
+    return { time: this.table?.time ?? [], alt: this.table?.columns.get("alt_rel_m")?.mean ?? [] };
   }
 
   async load() {
@@ -41,6 +42,7 @@ export class TrackPanel {
   #take() {
     const has = this.track.setTable(this.table, this.map);
     byId("map-note").hidden = has;
+    setText(byId("map-note"), this.isLive() ? "No position yet." : "This flight has no position.");
     if (has && !this.map.isFree) this.map.fit(this.track.bounds());
     this.#key();
     this.map.draw();
