@@ -48,7 +48,7 @@ class Installation:
     @cached_property
     def authority(self) -> DeviceAuthority:
         """The certificate authority of aircraft, broker and hub."""
-        return DeviceAuthority(self.secrets / "pki")
+        return DeviceAuthority(Path(self.settings.pki) if self.settings.pki else self.secrets / "pki")
 
     @cached_property
     def hub_key(self) -> Ed25519PrivateKey:

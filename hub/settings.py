@@ -30,6 +30,8 @@ class HubSettings:
     """mqtts://host:port or nats://host:port of a broker of yours; empty: the embedded broker."""
     device_mqtt: str = ""
     """host:port at which aircraft reach the broker; empty: as in mqtt_url, or the embedded one's."""
+    pki: str = ""
+    """Folder of the device authority, where it is shared or kept apart; empty: in the data folder."""
     broker: str = "nats"
     """Which broker to embed: nats or mosquitto."""
     api_host: str = "127.0.0.1"
@@ -96,6 +98,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "DBX_DATABASE_URL": ("database_url", _url("postgresql", "postgres")),
     "DBX_MQTT_URL": ("mqtt_url", _url("mqtts", "nats")),
     "DBX_DEVICE_MQTT": ("device_mqtt", _address),
+    "DBX_PKI": ("pki", _text),
     "DBX_BROKER": ("broker", _one_of(*BROKERS)),
     "DBX_API_HOST": ("api_host", _text),
     "DBX_API_PORT": ("api_port", _number(1, 65535)),
