@@ -180,11 +180,15 @@ def _is_receipt(envelope: bytes) -> bool:
 def _read_batch(n: int, envelope: bytes, find_device: FindKey, found: Found) -> None:
     opened = open_envelope(envelope, find_device, BATCH_TYPE)
     batch = batches.decode(opened.payload)
+    records = [from_map(r) for r in batch.records]
     if found.header is not None and batch.stream != found.header.stream:
-        raise Refused("stream", f"is of stream {batch.stream}, not of this flight's")
+        told = [r for r in records if isinstance(r, Gap) and r.stream == found.header.stream]
+        if not told:
+            raise Refused("stream", f"is of stream {batch.stream}, and says nothing of this flight's")
+        found.gaps += told  # what a new store owns up to of the old one's
+        return
     if batch.seq in found.batches:
         raise Refused("sequence", f"repeats sequence {batch.seq}")
-    records = [from_map(r) for r in batch.records]
     found.batches[batch.seq] = (n, batch, opened.digest)
     found.signers[opened.key_id] += 1
     found.gaps += [r for r in records if isinstance(r, Gap) and r.stream == batch.stream]

@@ -70,10 +70,12 @@ async def get_evidence(request: Request, owner: Owner, state: State, flight_id: 
     rows = await asyncio.to_thread(
         _evidence_rows, _fetch(state, who, detail.stream_id), flight, detail, gaps, first, last
     )
+    others = {(g.record_stream_id, g.record_seq) for g in gaps if g.record_stream_id != detail.stream_id}
+    told = [await asyncio.to_thread(_fetch(state, who, stream), seq, seq) for stream, seq in sorted(others)]
     header = _header(state, owner, flight, detail, keys)
     digests = {r.seq: r.digest for r in rows}
     newest = max((r.received_utc_us for r in rows), default=0)
-    envelopes = [r.envelope for r in rows]
+    envelopes = [r.envelope for r in (*rows, *(r for found in told for r in found))]
     parts = write_evidence(header, envelopes, digests, newest, state.parts.hub_key, state.hub_key_id)
     return _file(parts, f"flight-{flight_id}.dbxe", EVIDENCE_MEDIA_TYPE)
 

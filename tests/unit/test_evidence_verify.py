@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+import uuid
 
 import pytest
 
 from hub import verify as verify_module
 from hub.export.evidence import find_trailer, item_end, read_trailer
 from hub.verify import main, verify
+from shared.batch import GENESIS
 from shared.envelope import digest
+from shared.records import Gap, to_map
 from tests.fix_evidence import SignedFlight, new_key
 
 FLIGHT = SignedFlight()
@@ -108,6 +111,18 @@ def test_a_flight_without_its_closing_record_is_not_proven_complete() -> None:
     report = verify(SignedFlight(is_closed=False).evidence())
     assert not report.is_proven and not report.problems
     assert any("that the flight is complete" in n for n in report.not_proven)
+
+
+def test_a_new_stores_word_on_what_the_old_one_lost_is_taken_and_other_streams_are_not() -> None:
+    other = SignedFlight(stream=uuid.UUID(int=99))
+    gap = Gap("store_reset", FLIGHT.stream, session=FLIGHT.flight, detail="torn")
+    told = other.seal(1, GENESIS, b"", (to_map(gap),))
+    committed = {s: digest(e) for s, e in FLIGHT.envelopes().items()}
+    report = verify(FLIGHT.evidence(FLIGHT.envelopes() | {9: told}, committed))
+    assert report.is_proven and any("store_reset" in n for n in report.not_proven)
+    assert "says nothing of this flight" in texts(
+        FLIGHT.evidence(FLIGHT.envelopes() | {9: other.envelopes()[1]}, committed)
+    )
 
 
 def test_a_manifest_that_counts_otherwise_is_found() -> None:
