@@ -129,12 +129,12 @@ def whole_flight(r: Recorder, batches_: int = 5, span_us: int = 2_000_000) -> Fl
     """Pre-roll, opening record, `batches_` in flight, closing record with its manifest."""
     session = new_id()
     first_seq, first_us = r.seq + 1, r.at_us
+    before = r.frames
     out = [r.fly(span_us, armed=False)]
-    frames = r.frames
     opening = SessionOpen(session, r.boot, r.at_us, first_seq, first_us, 1, 1, 3, 2, "ArduCopter 4.6.3")
     out.append(r.seal(session=session, records=[opening], lane=Lane.alert))
     out += [r.fly(span_us, session) for _ in range(batches_)]
-    frames = r.frames if first_seq == 1 else r.frames
+    frames = r.frames - before
     closing = SessionClose(
         session, "disarmed", first_seq, r.seq, r.seq - first_seq + 1, frames, 0, {}, {"1/1": 3}, first_us, r.at_us,
         opening.armed_us, r.at_us, r.prev,
@@ -161,7 +161,8 @@ class Hub:
     def enrol(self, r: Recorder) -> None:
         with self.database.connect("dbx_api") as api, tenant(api, r.org_id, actor="test"):
             api.execute(
-                "INSERT INTO device_keys (org_id, key_id, device_id, aircraft_id, public_key) VALUES (%s, %s, %s, %s, %s)",
+                "INSERT INTO device_keys (org_id, key_id, device_id, aircraft_id, public_key) VALUES (%s, %s,"
+                " %s, %s, %s)",
                 (r.org_id, r.key_id, uuid.uuid4(), r.aircraft_id, r.key.public_key().public_bytes_raw()),
             )
 

@@ -53,8 +53,8 @@ class Admitted:
 class Refusal:
     """An envelope that may not, and who is told.
 
-    org_id: the signer's organisation once the signature held, else the one that the topic names (which the broker ties to
-    the sender's credentials), else None. The rest as far as it was known.
+    org_id: the signer's organisation once the signature held, else the one that the topic names (which the broker
+    ties to the sender's credentials), else None. The rest as far as it was known.
     """
 
     topic: str

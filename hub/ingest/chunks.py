@@ -1,6 +1,6 @@
 """A batch's grid as rows of `telemetry_chunks`: runs of consecutive ticks, each channel one SQL array.
 
-All channels of one dtype are laid in one matrix and encoded in a handful of numpy calls: what costs is calls, not bytes.
+All channels of one dtype are laid in one matrix and encoded in a handful of calls: calls cost, not bytes.
 """
 
 import struct
@@ -44,7 +44,7 @@ def runs(tick_us: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def encode_channels(values: Mapping[str, Ints], start: int, stop: int) -> dict[str, bytes]:
-    """Rows start .. stop - 1 of each channel as a binary SQL array; absent samples are NULL, absent channels left out."""
+    """Rows start .. stop - 1 of each channel as a binary SQL array; absent samples NULL, absent channels left out."""
     out: dict[str, bytes] = {}
     for dtype, channels in _BY_DTYPE.items():
         present = [(c, values[c.name][start:stop]) for c in channels if c.name in values]
@@ -60,36 +60,41 @@ def _encode(dtype: str, present: list[tuple[Channel, Ints]], n: int) -> dict[str
     for channel, value in present:
         matrix[at : at + channel.size] = value.T
         at += channel.size
-    missing = present[0][0].missing
-    absent = matrix == missing
-    counts = np.count_nonzero(absent, axis=1)
-    body, edges = _elements(matrix, absent, counts)
-    out, at, filled = {}, 0, (counts < n).tolist()
-    has_null = (counts > 0).tolist()
+    absent = matrix == present[0][0].missing
+    counts = np.count_nonzero(absent, axis=1).tolist()
     width = matrix.dtype.itemsize
+    body = _elements(matrix, absent, [0 < k < n for k in counts])
+    out, at = {}, 0
+    null = b"\xff\xff\xff\xff" * n
     for channel, _ in present:
         used = channel.size
-        while used and not filled[at + used - 1]:
+        while used and counts[at + used - 1] == n:
             used -= 1
         if used:
-            flag = int(any(has_null[at : at + used]))
-            head = _pack_head(1, flag, _ELEMENT_OIDS[width], used * n, 1)
-            out[channel.name] = head + body[edges[at] : edges[at + used]]
+            rows = range(at, at + used)
+            head = _pack_head(1, int(any(counts[i] for i in rows)), _ELEMENT_OIDS[width], used * n, 1)
+            out[channel.name] = head + b"".join(null if counts[i] == n else body[i] for i in rows)
         at += channel.size
     return out
 
 
-def _elements(matrix: Ints, absent: NDArray[np.bool_], counts: NDArray[np.intp]) -> tuple[bytes, list[int]]:
-    """Each value as its size and its big-endian bytes, a NULL as size -1 alone; and where each row begins."""
+def _elements(matrix: Ints, absent: NDArray[np.bool_], has_holes: list[bool]) -> list[bytes]:
+    """Per row its values, each as size and big-endian bytes; in rows with holes a NULL is a size of -1 and no value."""
     width = matrix.dtype.itemsize
     elements = np.empty(matrix.shape, np.dtype([("size", ">i4"), ("value", f">i{width}")]))
     elements["size"], elements["value"] = width, matrix
-    sizes = matrix.shape[1] * (4 + width) - width * counts
-    edges = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-    if not counts.any():
-        return elements.tobytes(), edges
-    elements["size"][absent] = -1
-    raw = elements.view(np.uint8).reshape(*matrix.shape, 4 + width)
-    keep = np.ones(raw.shape, np.bool_)
-    keep[absent, 4:] = False
-    return raw[keep].tobytes(), edges
+    whole = elements.tobytes()
+    step = elements.itemsize * matrix.shape[1]
+    rows = [whole[i * step : (i + 1) * step] for i in range(len(matrix))]
+    if any(has_holes):
+        at = np.flatnonzero(has_holes)
+        holes, part = absent[at], elements[at]
+        part["size"][holes] = -1
+        units = part.view(">u2").reshape(*part.shape, 2 + width // 2)
+        keep = np.repeat(~holes, 2 + width // 2).reshape(units.shape)
+        keep[..., :2] = True
+        compact = units[keep].tobytes()
+        ends = np.cumsum(step - width * np.count_nonzero(holes, axis=1)).tolist()
+        for i, start, stop in zip(at.tolist(), [0, *ends], ends, strict=False):
+            rows[i] = compact[start:stop]
+    return rows

@@ -1,8 +1,8 @@
-"""One transaction for many batches of one organisation: ledger, envelopes, chunks, sessions, events, records, newest state.
+"""One transaction for many batches of one organisation: all that the database gets of them, or nothing.
 
-Everything hangs on the ledger row: what `ON CONFLICT DO NOTHING RETURNING` does not give back was committed before and writes
-nothing else. Rows are locked in order of their ids (streams, then sessions, then aircraft), so that ingest processes wait
-for each other but never deadlock.
+Everything hangs on the ledger row: what `ON CONFLICT DO NOTHING RETURNING` does not give back was committed before
+and writes nothing else. Rows are locked in order of their ids (streams, then sessions, then aircraft), so that ingest
+processes wait for each other but never deadlock.
 """
 
 import uuid
@@ -32,7 +32,7 @@ SETTLE_OPENED_S = 10.0
 
 @dataclass(slots=True)
 class Outcome:
-    """committed: new in the ledger. duplicates: committed before, same digest: receipted again. refused: to quarantine."""
+    """committed: new in the ledger. duplicates: committed before: receipted again. refused: to quarantine."""
 
     committed: list[Admitted] = field(default_factory=list)
     duplicates: list[Admitted] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """From admitted batches to what the database keeps of them; many at once, because what costs is numpy calls.
 
-One bad batch never stops the others: when a step fails on all, it is done again one by one, and what fails alone is either
-refused (hostile: `Refused`) or committed without its derived rows and flagged (`Derived.error`).
+One bad batch never stops the others: when a step fails on all, it is done again one by one, and what fails alone is
+either refused (hostile: `Refused`) or committed without its derived rows and flagged (`Derived.error`).
 """
 
 import json
@@ -36,8 +36,8 @@ R = TypeVar("R")
 class Derived:
     """One batch and what follows from it.
 
-    offset_us: what was added to the recorder's clock. chunks: rows of telemetry_chunks without their ids. newest: last values
-    for aircraft_state. summary: aggregates for the ledger. error: why rows are missing; None when all went well.
+    offset_us: what was added to the recorder's clock. chunks: rows of telemetry_chunks without their ids. newest:
+    last values for aircraft_state. summary: aggregates for the ledger. error: why rows are missing, None if none are.
     """
 
     item: Admitted
@@ -108,7 +108,7 @@ def grid_input(d: Derived) -> GridInput:
 
 
 def vehicle_of(block: Block | None, latched: tuple[int, int] | None) -> VehicleId | None:
-    """The autopilot of a block: the latched address, else the one found; type and autopilot 0 while no HEARTBEAT is there."""
+    """The autopilot of a block: the latched address, else the one found; type 0 without its HEARTBEAT."""
     source = latched or (find_vehicle(block) if block is not None else None)
     if source is None or block is None:
         return None
@@ -128,7 +128,7 @@ def check_times(item: Admitted) -> None:
 
 
 def _open(items: Sequence[Admitted]) -> list[Block | Refused | None]:
-    """The block of each batch; None where it has no columns; Refused where they cannot be read or are not what was said."""
+    """The block of each batch; None where it has no columns, Refused where they are not what was said."""
     at = [i for i, item in enumerate(items) if item.batch.columns]
     blocks = dict(zip(at, _all_or_each(_decode, [items[i].batch.columns for i in at]), strict=True))
     return [_checked(item, blocks.get(i)) for i, item in enumerate(items)]

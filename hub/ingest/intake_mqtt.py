@@ -1,7 +1,7 @@
 """Intake from any MQTT broker: a shared subscription (MQTT 5) among the ingest processes, else a plain one (3.1.1).
 
-QoS 1, acknowledged by hand after commit. The session outlives the connection, so that the broker keeps what comes while the
-hub is away; its name is the process's slot, so that a restarted process finds the session that it had.
+QoS 1, acknowledged by hand after commit. The session outlives the connection, so that the broker keeps what comes
+while the hub is away; its name is the process's slot, so that a restarted process finds the session that it had.
 """
 
 import logging

@@ -84,7 +84,7 @@ class NatsIntake:
                     error_cb=_on_error, disconnected_cb=_on_disconnected, reconnected_cb=self._on_reconnected,
                     allow_reconnect=True,
                 )  # fmt: skip
-            except (OSError, asyncio.TimeoutError, nats.errors.Error) as e:
+            except (TimeoutError, OSError, nats.errors.Error) as e:
                 log.warning("broker not reachable", extra={"error": f"{type(e).__name__}: {e}"})
                 with contextlib.suppress(Exception):
                     await client.close()
@@ -102,7 +102,7 @@ class NatsIntake:
             except NotFoundError:
                 await js.add_stream(_stream())
             await js.add_consumer(STREAM, _consumer())
-        except (asyncio.TimeoutError, nats.errors.Error) as e:
+        except (TimeoutError, nats.errors.Error) as e:
             log.warning("consumer not ready", extra={"error": f"{type(e).__name__}: {e}"})
             return False
         return True

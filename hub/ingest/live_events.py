@@ -1,7 +1,7 @@
-"""Events of batches as they come. A batch alone does not know what was before: this remembers the last one of each stream.
+"""Events of batches as they come. A batch does not know what was before it: this remembers.
 
-Advisory until the flight is settled: with several ingest processes, or batches out of order, the memory has holes; then what
-merely held already when the batch began (armed, mode) is not told as an event.
+Advisory until the flight is settled: with several ingest processes, or batches out of order, the memory has holes;
+then what merely held already when the batch began (armed, mode) is not told as an event.
 """
 
 import uuid

@@ -21,7 +21,7 @@ from hub.ingest.derive import Derived, SessionKey, derive
 from hub.ingest.keys import KeyCache
 from hub.ingest.live_events import LiveEvents
 from hub.ingest.table_rows import RowTypes
-from hub.store import alerts, ledger, quarantine, sessions
+from hub.store import alerts, quarantine, sessions
 from hub.store.device_keys import organisation_exists
 from hub.store.rows import use_rows
 from hub.store.tenant import HUB_ORG, tenant

@@ -74,7 +74,8 @@ def revived_streams(
 
 _LEDGER_COLUMNS = (
     "org_id, stream_id, seq, aircraft_id, boot_id, session_id, digest, prev_digest, covers_from_us, covers_to_us,"
-    " clock_offset_us, clock_uncertainty_us, frames, frame_bytes, envelope_bytes, bad_crc, junk_bytes, dropped, grid_rows,"
+    " clock_offset_us, clock_uncertainty_us, frames, frame_bytes, envelope_bytes, bad_crc, junk_bytes,"
+    " dropped, grid_rows,"
     " lane, clock_source, derived, lat_deg, lon_deg, alt_rel_m_max, groundspeed_mps_max, battery_v_min,"
     " battery_remaining_pct_min, vibe_mps2_max"
 )
@@ -140,8 +141,8 @@ FROM ingest_batches b WHERE b.org_id = %(org)s AND b.session_id = %(session)s
 UNION
 SELECT b.stream_id, b.seq, b.boot_id, b.session_id, b.digest, b.prev_digest, b.covers_from_us, b.covers_to_us, b.frames,
     b.derived
-FROM flight_sessions s JOIN ingest_batches b ON b.org_id = s.org_id AND b.stream_id = s.stream_id AND b.seq >= s.first_seq
-    AND b.seq <= coalesce(s.last_seq,
+FROM flight_sessions s JOIN ingest_batches b ON b.org_id = s.org_id AND b.stream_id = s.stream_id
+    AND b.seq >= s.first_seq AND b.seq <= coalesce(s.last_seq,
         (SELECT max(m.seq) FROM ingest_batches m WHERE m.org_id = s.org_id AND m.session_id = s.session_id))
 WHERE s.org_id = %(org)s AND s.session_id = %(session)s
 ORDER BY 1, 2
@@ -151,8 +152,8 @@ ORDER BY 1, 2
 def session_batches(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> list[LedgerRow]:
     """The batches of a session: those that name it, and those between its first (pre-roll) and its last sequence."""
     rows = conn.execute(_MEMBERS, {"org": org_id, "session": session_id}).fetchall()
-    return [LedgerRow(r[0], int(r[1]), r[2], r[3], bytes(r[4]), bytes(r[5]), (int(r[6]), int(r[7])), int(r[8]), int(r[9]))
-            for r in rows]  # fmt: skip
+    return [LedgerRow(r[0], int(r[1]), r[2], r[3], bytes(r[4]), bytes(r[5]), (int(r[6]), int(r[7])), int(r[8]),
+                      int(r[9])) for r in rows]  # fmt: skip
 
 
 def read_envelopes(conn: Connection, org_id: uuid.UUID, keys: Sequence[BatchKey]) -> dict[BatchKey, bytes]:
@@ -171,7 +172,8 @@ def best_clock(
     """The best mapping that any batch of a boot carried: by source, then the least uncertain, then the latest."""
     row = conn.execute(
         "SELECT clock_source, clock_offset_us, clock_uncertainty_us FROM ingest_batches"
-        " WHERE org_id = %s AND stream_id = ANY (%s) AND aircraft_id = %s AND boot_id = %s AND clock_offset_us IS NOT NULL"
+        " WHERE org_id = %s AND stream_id = ANY (%s) AND aircraft_id = %s AND boot_id = %s"
+        " AND clock_offset_us IS NOT NULL"
         " ORDER BY clock_source DESC, CASE WHEN clock_uncertainty_us < 0 THEN NULL ELSE clock_uncertainty_us END"
         " NULLS LAST, seq DESC LIMIT 1",
         (org_id, sorted(set(stream_ids)), aircraft_id, boot_id),

@@ -35,8 +35,9 @@ class Quarantined:
 _PUT = """
 INSERT INTO quarantine AS q (org_id, quarantine_id, reason, detail, topic, key_id, aircraft_id, stream_id, seq, digest,
     size_bytes, envelope)
-VALUES (%(org)s, %(id)s, %(reason)s, %(detail)s, %(topic)s, %(key_id)s, %(aircraft_id)s, %(stream_id)s, %(seq)s, %(digest)s,
-    %(size)s, CASE WHEN (SELECT count(*) FROM (SELECT FROM quarantine WHERE org_id = %(org)s LIMIT %(most)s) x) < %(most)s
+VALUES (%(org)s, %(id)s, %(reason)s, %(detail)s, %(topic)s, %(key_id)s, %(aircraft_id)s, %(stream_id)s, %(seq)s,
+    %(digest)s, %(size)s,
+    CASE WHEN (SELECT count(*) FROM (SELECT FROM quarantine WHERE org_id = %(org)s LIMIT %(most)s) x) < %(most)s
         THEN %(envelope)s::bytea END)
 ON CONFLICT (org_id, digest, reason) DO UPDATE SET times = q.times + 1, last_seen_at = now(), resolved_at = NULL
 RETURNING (xmax = 0)
@@ -48,13 +49,14 @@ DELETE FROM quarantine WHERE org_id = %(org)s AND quarantine_id IN (
 
 
 def put(conn: Connection, org_id: uuid.UUID, item: Quarantined) -> bool:
-    """Quarantine one envelope; False when the same bytes were refused for the same reason before (then it counts up)."""
+    """Quarantine one envelope; False when the same bytes were refused for that reason before (then it counts up)."""
     row = conn.execute(
         _PUT,
         {
-            "org": org_id, "id": new_id(), "reason": item.reason, "detail": _text(item.detail), "topic": _text(item.topic),
-            "key_id": item.key_id, "aircraft_id": item.aircraft_id, "stream_id": item.stream_id, "seq": item.seq,
-            "digest": item.digest, "size": len(item.envelope), "most": MOST_ENVELOPES,
+            "org": org_id, "id": new_id(), "reason": item.reason, "detail": _text(item.detail),
+            "topic": _text(item.topic), "key_id": item.key_id, "aircraft_id": item.aircraft_id,
+            "stream_id": item.stream_id, "seq": item.seq, "digest": item.digest,
+            "size": len(item.envelope), "most": MOST_ENVELOPES,
             "envelope": item.envelope[:MOST_BYTES],
         },
     ).fetchone()  # fmt: skip

@@ -15,24 +15,25 @@ _GAP_COLUMNS = (
 )
 _INSERT_GAPS = f"INSERT INTO gaps ({_GAP_COLUMNS}) SELECT {_GAP_COLUMNS} FROM unnest(%b::gaps[])"  # noqa: S608
 _FINDING_COLUMNS = (
-    "org_id, finding_id, aircraft_id, session_id, source, kind, severity, score, threshold, start_us, end_us, start_utc_us,"
-    " end_utc_us, model, feature_version, evidence, shap"
+    "org_id, finding_id, aircraft_id, session_id, source, kind, severity, score, threshold, start_us, end_us,"
+    " start_utc_us, end_utc_us, model, feature_version, evidence, shap"
 )
 _INSERT_FINDINGS = (
     f"INSERT INTO findings ({_FINDING_COLUMNS}) SELECT {_FINDING_COLUMNS} FROM unnest(%b::findings[])"  # noqa: S608
     " ON CONFLICT DO NOTHING"
 )
 _STATE_COLUMNS = (
-    "sysid, compid, mav_type, mav_autopilot, armed, flight_mode, lat_deg, lon_deg, alt_msl_m, alt_rel_m, groundspeed_mps,"
-    " heading_deg, battery_v, battery_remaining_pct"
+    "sysid, compid, mav_type, mav_autopilot, armed, flight_mode, lat_deg, lon_deg, alt_msl_m, alt_rel_m,"
+    " groundspeed_mps, heading_deg, battery_v, battery_remaining_pct"
 )
 _KEEP = ", ".join(f"{c} = coalesce(excluded.{c}, s.{c})" for c in _STATE_COLUMNS.split(", "))
 _UPSERT_STATE = f"""
-INSERT INTO aircraft_state AS s (org_id, aircraft_id, stream_id, boot_id, session_id, at_utc_us, firmware, {_STATE_COLUMNS})
+INSERT INTO aircraft_state AS s (org_id, aircraft_id, stream_id, boot_id, session_id, at_utc_us, firmware,
+    {_STATE_COLUMNS})
 SELECT org_id, aircraft_id, stream_id, boot_id, session_id, at_utc_us, firmware, {_STATE_COLUMNS}
 FROM unnest(%b::aircraft_state[]) ORDER BY aircraft_id
-ON CONFLICT (org_id, aircraft_id) DO UPDATE SET seen_at = now(), stream_id = excluded.stream_id, boot_id = excluded.boot_id,
-    session_id = excluded.session_id, at_utc_us = excluded.at_utc_us,
+ON CONFLICT (org_id, aircraft_id) DO UPDATE SET seen_at = now(), stream_id = excluded.stream_id,
+    boot_id = excluded.boot_id, session_id = excluded.session_id, at_utc_us = excluded.at_utc_us,
     firmware = CASE WHEN excluded.firmware <> '' THEN excluded.firmware ELSE s.firmware END, {_KEEP}
 WHERE excluded.at_utc_us >= s.at_utc_us
 """  # noqa: S608

@@ -84,7 +84,8 @@ class RowType:
     def __init__(self, conn: psycopg.Connection[Any], table: str) -> None:
         """Read the columns of `table`. KeyError for a column type that is not known here."""
         found = conn.execute(
-            "SELECT attname, atttypid::int8, attisdropped FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+            "SELECT attname, atttypid::int8, attisdropped FROM pg_attribute WHERE attrelid = %s::regclass AND"
+            " attnum > 0"
             " ORDER BY attnum",
             (table,),
         ).fetchall()

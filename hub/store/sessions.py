@@ -34,8 +34,9 @@ def find_sessions(conn: Connection, org_id: uuid.UUID, ids: Sequence[uuid.UUID])
 
 
 _RECORD_COLUMNS = (
-    "last_seq, last_us, disarmed_us, close_reason, manifest_batches, manifest_frames, manifest_bytes, frames_by_message,"
-    " wire_lost, junk_bytes, bad_crc, chain_head, first_seq, first_us, armed_us, sysid, compid, mav_type, mav_autopilot"
+    "last_seq, last_us, disarmed_us, close_reason, manifest_batches, manifest_frames, manifest_bytes,"
+    " frames_by_message, wire_lost, junk_bytes, bad_crc, chain_head, first_seq, first_us, armed_us, sysid, compid,"
+    " mav_type, mav_autopilot"
 )
 _FILL = ", ".join(f"{c} = coalesce(excluded.{c}, s.{c})" for c in _RECORD_COLUMNS.split(", "))
 _BATCH_COLUMNS = (
@@ -50,8 +51,8 @@ ON CONFLICT (org_id, session_id) DO UPDATE SET last_seen_at = now(), {_FILL},
     opened = s.opened OR excluded.opened,
     started_utc_us = CASE WHEN excluded.opened THEN excluded.started_utc_us WHEN s.opened THEN s.started_utc_us
         ELSE least(s.started_utc_us, excluded.started_utc_us) END,
-    ended_utc_us = CASE WHEN excluded.state = 'closed' THEN excluded.ended_utc_us WHEN s.state = 'closed' THEN s.ended_utc_us
-        ELSE greatest(s.ended_utc_us, excluded.ended_utc_us) END,
+    ended_utc_us = CASE WHEN excluded.state = 'closed' THEN excluded.ended_utc_us WHEN s.state = 'closed'
+        THEN s.ended_utc_us ELSE greatest(s.ended_utc_us, excluded.ended_utc_us) END,
     firmware = CASE WHEN excluded.firmware <> '' THEN excluded.firmware ELSE s.firmware END,
     grid_rows = s.grid_rows + excluded.grid_rows,
     max_alt_rel_m = greatest(s.max_alt_rel_m, excluded.max_alt_rel_m),
@@ -91,14 +92,30 @@ class SessionFacts:
 def lock_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> SessionFacts | None:
     """The session, locked against ingest until the transaction ends; None when there is none."""
     row = conn.execute(
-        "SELECT aircraft_id, stream_id, boot_id, state, first_seq, last_seq, armed_us, disarmed_us, mav_type, mav_autopilot,"
-        " sysid, compid, manifest_batches, chain_head FROM flight_sessions WHERE org_id = %s AND session_id = %s FOR UPDATE",
+        "SELECT aircraft_id, stream_id, boot_id, state, first_seq, last_seq, armed_us, disarmed_us, mav_type,"
+        " mav_autopilot, sysid, compid, manifest_batches, chain_head FROM flight_sessions"
+        " WHERE org_id = %s AND session_id = %s FOR UPDATE",
         (org_id, session_id),
     ).fetchone()
     if row is None:
         return None
-    vehicle = None if row[10] is None or row[11] is None else (int(row[10]), int(row[11]))
-    return SessionFacts(*row[:10], vehicle, row[12], None if row[13] is None else bytes(row[13]))
+    sysid, compid, manifest_batches, chain_head = row[10:]
+    vehicle = None if sysid is None or compid is None else (int(sysid), int(compid))
+    return SessionFacts(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        vehicle,
+        manifest_batches,
+        None if chain_head is None else bytes(chain_head),
+    )
 
 
 def count_gaps(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> int:
@@ -136,8 +153,8 @@ def settle_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, s
         "UPDATE flight_sessions SET settled_at = now(), boot_id = %s, clock_source = %s, clock_offset_us = %s,"
         " clock_uncertainty_us = %s, started_utc_us = %s, ended_utc_us = %s, grid_rows = %s, max_alt_rel_m = %s,"
         " max_groundspeed_mps = %s, distance_m = %s, complete = %s WHERE org_id = %s AND session_id = %s",
-        (s.boot_id, s.clock_source, s.clock_offset_us, s.clock_uncertainty_us, s.started_utc_us, s.ended_utc_us, s.grid_rows,
-         s.max_alt_rel_m, s.max_groundspeed_mps, s.distance_m, s.complete, org_id, session_id),
+        (s.boot_id, s.clock_source, s.clock_offset_us, s.clock_uncertainty_us, s.started_utc_us, s.ended_utc_us,
+         s.grid_rows, s.max_alt_rel_m, s.max_groundspeed_mps, s.distance_m, s.complete, org_id, session_id),
     )  # fmt: skip
     conn.execute(
         "UPDATE findings SET start_utc_us = start_us + %(o)s, end_utc_us = end_us + %(o)s"

@@ -1,4 +1,4 @@
-"""A flight derived again from its envelopes: one clock mapping, held values carried from batch to batch, all rows in order.
+"""A flight derived again from its envelopes: one clock mapping, held values carried from batch to batch.
 
 Pure but for reading time: envelopes in, grids and events out. Memory grows with the flight's rows, not with its frames.
 """
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
-from hub.ingest.derive import vehicle_of
 from hub.ingest.admit import MAX_FRAMES
+from hub.ingest.derive import vehicle_of
 from shared import batch as batches
 from shared.batch import Batch
 from shared.channels import BY_NAME

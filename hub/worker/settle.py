@@ -1,10 +1,11 @@
 """Settling: a flight derived again from its envelopes and put in the place of its live rows, in one transaction.
 
-When a session closes, when data come late, when the clock is known better. While it runs the session's row is locked, so that
-ingest adds nothing to it in between; afterwards no (session_id, timestamp) occurs twice.
+When a session closes, when data come late, when the clock is known better. While it runs the session's row is locked,
+so that ingest adds nothing to it in between; afterwards no (session_id, timestamp) occurs twice.
 """
 
 import datetime as dt
+import itertools
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def complete(facts: SessionFacts, members: Sequence[LedgerRow], gaps: int, faile
     chain = [m for m in members if m.stream_id == facts.stream_id and facts.first_seq <= m.seq <= facts.last_seq]
     if [m.seq for m in chain] != list(range(facts.first_seq, facts.last_seq + 1)):
         return False
-    linked = all(b.prev_digest == a.digest for a, b in zip(chain, chain[1:], strict=False))
+    linked = all(b.prev_digest == a.digest for a, b in itertools.pairwise(chain))
     return bool(chain) and linked and chain[-1].digest == facts.chain_head
 
 

@@ -1,8 +1,8 @@
-"""How much the hub takes in: from MQTT publish to signed receipt, beside a bare COPY of the same rows. `dbx bench ingest`.
+"""How much the hub takes in: from MQTT publish to signed receipt, beside a bare COPY of the same rows.
 
-Real processes: embedded PostgreSQL (fsync on), embedded nats-server (mutual TLS), ingest processes, and a load process that
-publishes batches of real flights, encoded and signed beforehand. Two settings: backlog (30 s batches, as fast as receipts
-come) and live (2 s batches, each aircraft's at its time).
+Real processes: embedded PostgreSQL (fsync on), embedded nats-server (mutual TLS), ingest processes, and a load
+process that publishes batches of real flights, encoded and signed beforehand. Two settings: backlog (30 s batches, as
+fast as receipts come) and live (2 s batches, each aircraft's at its time).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The yardstick: a bare binary COPY of the same rows into a partitioned row table with primary key (session_id, timestamp)."""
+"""The yardstick: a bare binary COPY of the same rows into a partitioned row table with a primary key."""
 
 import io
 import struct
@@ -60,7 +60,7 @@ def _type(name: str, size: int) -> str:
 def _buffers(
     conn: psycopg.Connection[Any], sessions: list[uuid.UUID], used: list[Any]
 ) -> tuple[list[tuple[int, bytes]], float, float]:
-    """Tuples as COPY takes them, one buffer per session, with MARK for the session's id; values and channels per row."""
+    """Tuples as COPY takes them, one buffer per session, with MARK for its id; values and channels per row."""
     buffers, values, channels, total = [], 0, 0, 0
     select = ", ".join(f"{c.name}::{_type(c.name, c.size)}" for c in used)
     for session in sessions:

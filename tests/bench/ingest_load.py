@@ -1,7 +1,7 @@
 """The load for the ingest bench: a fleet whose batches are encoded and signed beforehand, from real flights.
 
-`python -m tests.bench.ingest_load` is a process of its own: it publishes over MQTT what a file holds, and notes when each
-batch was handed to the broker and when its receipt came.
+`python -m tests.bench.ingest_load` is a process of its own: it publishes over MQTT what a file holds, and notes when
+each batch was handed to the broker and when its receipt came.
 """
 
 import json

@@ -29,8 +29,8 @@ def test_rows_are_on_the_grid_once_with_the_values_that_were_sent(ingest_hub: Hu
     ingest_hub.pipeline.handle(r.arrivals(flight.envelopes))
     rows = ingest_hub.rows(
         r.org_id,
-        'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint, lat_deg, battery_v, motor_rpm, armed FROM flight_telemetry'
-        ' WHERE session_id = %s ORDER BY "timestamp"',
+        'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint, lat_deg, battery_v, motor_rpm, armed'
+        ' FROM flight_telemetry WHERE session_id = %s ORDER BY "timestamp"',
         flight.session,
     )
     assert [t for t, *_ in rows] == [UTC0_US + k * 100_000 for k in range(21, 81)]

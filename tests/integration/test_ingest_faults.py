@@ -230,7 +230,7 @@ def test_data_that_the_database_refuses_cost_only_their_own_rows(ingest_hub: Hub
     session = new_id()
     nasty = SessionOpen(session, r.boot, 0, 1, 0, 1, 1, 3, 2, "bell\0")
     finding = Finding(
-        new_id(), session, "kind\0", "critical", float("nan"), 0.5, 0, 1, "m\0", 1, [{"a\0": float("inf"), "b": b"\1"}]
+        new_id(), session, "kind\0", "critical", 1.5, 0.5, 0, 1, "m\0", 1, [{"a\0": float("inf"), "b": b"\1"}]
     )
     gap = Gap("evicted\0", r.stream, 3, 4, [b"x" * 32], session, 10, 10, -(1 << 62), 1 << 62, "why\0")
     envelopes = [

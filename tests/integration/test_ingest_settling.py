@@ -17,7 +17,10 @@ from shared.clock import ClockSource, TimeMapping
 from shared.ids import new_id
 from tests.fix_fleet import UTC0_US, Hub, Recorder, flight_frames, whole_flight
 
-TIMES = 'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint FROM flight_state WHERE session_id = %s ORDER BY "timestamp"'
+TIMES = (
+    'SELECT (extract(epoch FROM "timestamp") * 1000000)::bigint FROM flight_state WHERE session_id = %s'
+    ' ORDER BY "timestamp"'
+)
 
 
 @pytest.fixture
