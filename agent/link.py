@@ -4,7 +4,9 @@ A reading thread fills a bounded inbox; when nobody empties it, the oldest bytes
 breaks is opened again, with a pause that doubles to 10 s.
 """
 
+import contextlib
 import logging
+import select
 import socket
 import threading
 import time
@@ -21,6 +23,7 @@ READ_BYTES = 65536
 GATHER_S = 0.004
 """After bytes came, wait this long for the rest of a burst: fewer wake-ups. Stamps are as exact as this."""
 _TIMEOUT_S = 0.5
+_MOST_DATAGRAMS = 256
 
 
 class Port(Protocol):
@@ -62,6 +65,11 @@ class Inbox:
         return chunks, dropped
 
 
+def _is_readable(sock: socket.socket) -> bool:
+    """Wait for something to read; False after a time-out."""
+    return bool(select.select([sock], [], [], _TIMEOUT_S)[0])
+
+
 class SerialPort:
     """A serial device."""
 
@@ -100,7 +108,7 @@ class UdpPort:
     def __init__(self, host: str, port: int, is_server: bool) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.settimeout(_TIMEOUT_S)
+        self._socket.setblocking(False)
         self._peer: tuple[str, int] | None = None
         try:
             if is_server:
@@ -115,27 +123,25 @@ class UdpPort:
         self.port = self._socket.getsockname()[1]
 
     def read(self) -> bytes:
-        try:
-            data, sender = self._socket.recvfrom(READ_BYTES)
-        except TimeoutError:
+        if not _is_readable(self._socket):
             return b""
+        data, sender = self._socket.recvfrom(READ_BYTES)
         if self._is_server:
             self._peer = sender
         return data
 
     def drain(self) -> bytes:
         parts = []
-        while True:
-            try:
-                parts.append(self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                return b"".join(parts)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_MOST_DATAGRAMS):
+                parts.append(self._socket.recv(READ_BYTES))
+        return b"".join(parts)
 
     def write(self, data: bytes) -> bool:
         if self._peer is None:
             return False
         try:
-            return self._socket.sendto(data, socket.MSG_DONTWAIT, self._peer) == len(data)
+            return self._socket.sendto(data, self._peer) == len(data)
         except OSError:
             return False
 
@@ -148,26 +154,25 @@ class TcpPort:
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port), timeout=5)
-        self._socket.settimeout(_TIMEOUT_S)
+        self._socket.setblocking(False)
 
     def read(self) -> bytes:
-        try:
-            data = self._socket.recv(READ_BYTES)
-        except TimeoutError:
+        if not _is_readable(self._socket):
             return b""
+        data = self._socket.recv(READ_BYTES)
         if not data:
             raise ConnectionResetError("the other side closed the connection")
         return data
 
     def drain(self) -> bytes:
         try:
-            return self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
+            return self._socket.recv(READ_BYTES)
         except BlockingIOError:
             return b""
 
     def write(self, data: bytes) -> bool:
         try:
-            return self._socket.send(data, socket.MSG_DONTWAIT) == len(data)
+            return self._socket.send(data) == len(data)
         except OSError:
             return False
 

@@ -91,8 +91,7 @@ class Pipeline:
         self._note(taken)
         if len(taken.frames):
             self._record(taken, self._now())
-        self.recorder.seal_now(self._now())
-        self.recorder.apply_receipts(self._now())
+        self.recorder.finish(self._now())
 
     def end_of_log(self) -> bool:
         """The log is at its end."""

@@ -29,6 +29,10 @@ from shared.records import DirectiveReport, Finding, Gap, Record
 from shared.topics import Lane
 
 _US = 1_000_000
+LOSS_PATIENCE_US = 5 * _US
+"""How long losses are added up before a gap record tells of them (the end of a flight does not wait)."""
+_EARLY_US = 400_000
+"""When the journal is due and a batch nearly so, the batch is sealed instead: those frames are then written once."""
 RECEIPT_PATIENCE_US = 5 * _US
 """How long receipts wait for a transaction to travel in, before they get one of their own."""
 
@@ -53,7 +57,7 @@ class Policy:
     """How to record; directives change it. record: "always", or "armed" (then only the pre-roll is kept in memory)."""
 
     record: str = "always"
-    journal_us: int = _US
+    journal_us: int = 850_000
     live_us: int = 2 * _US
     backlog_us: int = 30 * _US
     max_memory_bytes: int = 16 << 20
@@ -144,6 +148,7 @@ class Recorder:
         self._counts = Counts()
         self._receipts_since_us: int | None = None
         self._retry_at_us = 0
+        self._losses_since_us: int | None = None
 
     # --- frames in
 
@@ -205,10 +210,13 @@ class Recorder:
             self.keep_to_quota(now)
         if not self._is_kept():
             self._trim_preroll(now)
-        elif self._seal_is_due(now):
+        elif self._seal_is_due(now, 0):
             self.seal_now(now)
         elif w.fresh_since_us is not None and now.wall_us - w.fresh_since_us >= self.policy.journal_us:
-            self.journal_now(now)
+            if self._seal_is_due(now, _EARLY_US):
+                self.seal_now(now)
+            else:
+                self.journal_now(now)
         if self.receipts and self._receipts_since_us is None:
             self._receipts_since_us = now.wall_us
         waited = now.wall_us - (self._receipts_since_us or now.wall_us)
@@ -217,8 +225,14 @@ class Recorder:
                 pass
         if self.damaged:
             self.give_up(now)
-        if self.records or self.losses:
+        if self.losses and self._losses_since_us is None:
+            self._losses_since_us = now.wall_us
+        if self.records or self._is_loss_due(now):
             self.report((), now)
+
+    def _is_loss_due(self, now: Now) -> bool:
+        """Losses that go on are told of every few seconds, not ten times a second."""
+        return self._losses_since_us is not None and now.wall_us - self._losses_since_us >= LOSS_PATIENCE_US
 
     def _is_kept(self) -> bool:
         return self.policy.record != "armed" or self.state.session is not None or self._is_pinned(0)
@@ -226,12 +240,12 @@ class Recorder:
     def _is_pinned(self, from_us: int) -> bool:
         return self.state.pin_until_us is not None and from_us <= self.state.pin_until_us
 
-    def _seal_is_due(self, now: Now) -> bool:
+    def _seal_is_due(self, now: Now, early_us: int) -> bool:
         w = self._waiting
         if w.since_us is None:
             return False
         span = max(now.wall_us - w.since_us, now.recorder_us - (w.first_us or now.recorder_us))
-        return span >= (self.policy.live_us if self.is_live else self.policy.backlog_us)
+        return span + early_us >= (self.policy.live_us if self.is_live else self.policy.backlog_us)
 
     def _trim_preroll(self, now: Now) -> None:
         """While only flights are recorded, keep the last 30 s in memory as the next flight's pre-roll."""
@@ -270,7 +284,7 @@ class Recorder:
             for part in split(frames):
                 self._put_frames(conn, draft, part)
             store.drop_journal(conn, w.last_id)
-            self._put_waiting_records(conn, draft, now)
+            self._put_waiting_records(conn, draft, now, boundary is not None)
             if boundary is not None:
                 boundary(conn, draft)
             draft.trim_recent(now.recorder_us)
@@ -323,7 +337,7 @@ class Recorder:
         self.records += records
         self.journal_now(now)
         with self._guarded(now) as guard, self._change() as (conn, draft):
-            self._put_waiting_records(conn, draft, now)
+            self._put_waiting_records(conn, draft, now, self._is_loss_due(now))
         return not guard.failed
 
     def pin(self, from_us: int, to_us: int, now: Now) -> int:
@@ -361,6 +375,12 @@ class Recorder:
             store.set_state(conn, key, value)
             store.set_state(conn, "directive", cbor2.dumps(report.version))
             self.put_records(conn, draft, (report,), now)
+
+    def finish(self, now: Now) -> None:
+        """Put everything on disk, losses told of; an open session goes on at the next start."""
+        is_needed = bool(self.losses)
+        self.seal_now(now, (lambda _conn, _draft: None) if is_needed else None)
+        self.apply_receipts(now)
 
     def end_of_log(self, now: Now) -> bool:
         """The log is played to its end: everything is sealed, an open session closes, the next play begins anew."""
@@ -416,19 +436,20 @@ class Recorder:
         self._put(conn, draft, content, tally)
         self._counts = Counts()
 
-    def _put_waiting_records(self, conn: sqlite3.Connection, draft: RecorderState, now: Now) -> None:
-        """Seal the records that wait, losses as gap records among them, into one batch of the alert lane."""
+    def _put_waiting_records(self, conn: sqlite3.Connection, draft: RecorderState, now: Now, is_all: bool) -> None:
+        """Seal the records that wait into one batch of the alert lane; is_all: losses too, as gap records."""
+        session = draft.session.session if draft.session else None
+        losses = self.losses if is_all else {}
         gaps = [
-            Gap(reason, draft.chain.stream, session=draft.session.session if draft.session else None,
-                frames=loss.frames, size_bytes=loss.size_bytes, from_us=loss.from_us, to_us=loss.to_us,
-                detail=loss.detail)
-            for reason, loss in self.losses.items()
+            Gap(reason, draft.chain.stream, session=session, frames=loss.frames, size_bytes=loss.size_bytes,
+                from_us=loss.from_us, to_us=loss.to_us, detail=loss.detail)
+            for reason, loss in losses.items()
         ]  # fmt: skip
-        records = (*self.records, *gaps)
-        if not records:
-            return
-        self.put_records(conn, draft, records, now)
-        self.records, self.losses = [], {}
+        if self.records or gaps:
+            self.put_records(conn, draft, (*self.records, *gaps), now)
+        self.records = []
+        if is_all:
+            self.losses, self._losses_since_us = {}, None
 
     def put_records(
         self, conn: sqlite3.Connection, draft: RecorderState, records: tuple[Record, ...], now: Now

@@ -1,7 +1,6 @@
 """The clocks of this machine: monotonic microseconds, the boot they belong to, is the wall clock disciplined."""
 
 import ctypes
-import ctypes.util
 import time
 import uuid
 from pathlib import Path
@@ -53,9 +52,8 @@ def system_clock() -> SystemClock:
     """What the wall clock says, and whether a time service (chrony, timesyncd, ntpd, ptp) vouches for it."""
     utc_us = time.time_ns() // 1000
     try:
-        libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
         timex = _Timex()
-        state = libc.adjtimex(ctypes.byref(timex))
+        state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
         return SystemClock(utc_us, False, -1)
     good = state not in (-1, _TIME_ERROR) and not timex.status & _STA_UNSYNC

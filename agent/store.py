@@ -21,10 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
+from agent.lean import without
 from shared.topics import Lane
+
+with without("pandas"):  # sqlite-utils loads it when it is there: 80 MB that a recorder has no use for
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
 
 SCHEMA_VERSION = 1
 PAGE_BYTES = 1024

@@ -16,6 +16,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 pytest_plugins = [
     "tests.fix_broker",
     "tests.fix_agent",
+    "tests.fix_recorder",
     "tests.fix_postgres",
     "tests.fix_hub_database",
     "tests.fix_fleet",

@@ -24,6 +24,7 @@ from shared import batch as wire
 from shared import envelope, receipt, topics
 from shared.codec import decode_block
 from shared.frames import Frames, join
+from shared.ids import key_id
 from tests.fix_broker import MqttClient, connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,10 +61,12 @@ def write_identity(folder: Path, hub_key: HubKey, broker: Broker | None = None) 
         broker.add_device(org, aircraft)
     hub_public = raw_public(hub_key.private.public_key())
     facts = {
-        "org_id": str(org), "aircraft_id": str(aircraft), "device_id": str(uuid.uuid4()), "hub_url": "http://127.0.0.1:9",
-        "key_id": signer_of(key).key_id.hex(),
-        "hub_keys": [{"key_id": signer_of(hub_key.private).key_id.hex(), "public_key": base64.b64encode(hub_public).decode()}],
-        "mqtt": {"host": broker.host if broker else "127.0.0.1", "port": broker.mqtt_port if broker else 9, "tls": True},
+        "org_id": str(org), "aircraft_id": str(aircraft), "device_id": str(uuid.uuid4()),
+        "hub_url": "http://127.0.0.1:9", "key_id": signer_of(key).key_id.hex(),
+        "hub_keys": [{"key_id": key_id(hub_public).hex(), "public_key": base64.b64encode(hub_public).decode()}],
+        "mqtt": {
+            "host": broker.host if broker else "127.0.0.1", "port": broker.mqtt_port if broker else 9, "tls": True,
+        },
     }  # fmt: skip
     (folder / "identity.json").write_text(json.dumps(facts))
     return load(folder)

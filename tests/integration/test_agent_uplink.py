@@ -1,8 +1,7 @@
-"""A real agent process, a real broker (both kinds), a hub that verifies and signs: what arrives is what was recorded."""
+"""A real agent process, real brokers, a hub that verifies and signs: what arrives is what was recorded."""
 
 import json
 import sqlite3
-from pathlib import Path
 
 from firmware_bridge.tlog import open_log, read_tlog
 from tests.fix_agent import DEMO_LOG, Aircraft, check_chain, run_agent
