@@ -17,6 +17,11 @@ FORMAT = 1
 LEVEL, SHORT_LEVEL, SHORT = 9, 15, 8192
 """Short blocks are worth (and quick at) a higher level."""
 MAX_WINDOW = 1 << 24
+MAX_FRAMES = 200_000
+MAX_BYTES = 16 << 20
+"""Of the compressed sections once decompressed, and of the zero-extended payloads, of one block."""
+MAX_VALUES = MAX_BYTES // 4
+"""Numbers in columns that change, of one block."""
 Ints = NDArray[np.int64]
 
 

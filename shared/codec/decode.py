@@ -6,18 +6,14 @@ from numpy.typing import NDArray
 
 from shared.codec.block import Block, MessageGroup
 from shared.codec.columns import columns_of, text_spans
-from shared.codec.container import Parts, joined, read, require
+from shared.codec.container import MAX_BYTES, MAX_FRAMES, Parts, joined, read, require
 from shared.codec.content import Bytes, Groups, spans
 from shared.codec.fields import decode_columns
 from shared.codec.membership import Membership, membership
 from shared.codec.remainder import check
 from shared.errors import Refused
 
-MAX_FRAMES = 200_000
-MAX_BYTES = 16 << 20
 Ints = NDArray[np.int64]
-SPARE = bytes(24)
-MAX_SPLIT = 48
 
 
 def decode_block(data: bytes, max_frames: int = MAX_FRAMES, max_bytes: int = MAX_BYTES) -> Block:

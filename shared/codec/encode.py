@@ -9,7 +9,7 @@ from shared.codec import bits, floats
 from shared.codec.choice import Choice, try_pairs
 from shared.codec.clocking import Values, difference_clocks
 from shared.codec.columns import Columns, Slots, columns_of, text_spans
-from shared.codec.container import Parts, write
+from shared.codec.container import MAX_BYTES, MAX_FRAMES, MAX_VALUES, Parts, write
 from shared.codec.content import Bytes, Content, by_rule, ramp, spans, split, stable_order
 from shared.codec.pairs import SLOTS
 from shared.codec.series import Ragged
@@ -31,8 +31,10 @@ class _Low:
 
 
 def encode_block(frames: Frames) -> bytes:
-    """The block of `frames`."""
+    """The block of `frames`. ValueError when they are more than a decoder takes in one block: cut them up."""
     c = split(frames)
+    if len(frames) > MAX_FRAMES or len(frames.data) > MAX_BYTES or len(c.payload) > MAX_BYTES:
+        raise ValueError(f"{len(frames)} frames of {len(frames.data)} bytes are too much for one block")
     slots, order = _slots(c), stable_order(c.group)
     columns = columns_of(slots)
     values = _gather(c, slots, columns)
@@ -113,6 +115,8 @@ def _code_varying(
     parts: Parts, payload: Bytes, slots: Slots, columns: Columns, values: Values, order: Ints, v: Ints
 ) -> NDArray[np.uint8]:
     rag = Ragged.of(columns.rows[v])
+    if int(rag.rows.sum()) > MAX_VALUES:
+        raise ValueError("too many changing values for one block")
     at = spans(values.ragged.starts[v], rag.rows)
     value = values.value[at]
     element = columns.element[v]

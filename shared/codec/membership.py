@@ -24,6 +24,7 @@ class Membership:
 
 
 def membership(parts: list[Parts], max_bytes: int) -> Membership:
+    """From the group tables and indices of all blocks. Refused("block_malformed"); max_bytes: of payload, per block."""
     n = np.array([p.frames for p in parts], np.int64)
     index, has_raw = [], []
     for p in parts:
@@ -42,7 +43,8 @@ def membership(parts: list[Parts], max_bytes: int) -> Membership:
     slots = Slots(np.repeat(np.arange(len(parts)), sizes), msgid, sysid, compid, layout, rows, width)
     keys = slots.source() << 25 | (msgid + 1)
     require((np.diff(keys) > 0).all(), "groups out of order")
-    require(int((rows * width).sum()) <= max_bytes * len(parts), "payload")
+    sizes = np.bincount(slots.block, rows * width, len(parts))
+    require(int(sizes.max(initial=0)) <= max_bytes, "payload")
     slot = np.concatenate(index) + base.repeat(n)
     return Membership(slots, slot, stable_order(slot))
 

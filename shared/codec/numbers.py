@@ -73,7 +73,8 @@ def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -
     counts = np.bincount(block[column[fixed]], minlength=len(parts)).tolist()
     require([len(x.tops) for x in parts] == counts, "tops")
     top[fixed] = tops
-    require(int(columns.rows[column].sum()) <= max(max_bytes // 4, 1) * len(parts), "too many values")
+    values = np.bincount(block[column], columns.rows[column], len(parts))
+    require(int(values.max(initial=0)) <= max(max_bytes // 4, 1), "too many values")
     stream = stable_order(block[column] << 1 | (p > 0))
     column = column[stream]
     rag = Ragged.of(columns.rows[column])
