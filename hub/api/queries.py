@@ -28,5 +28,6 @@ HOT: tuple[Query[Any], ...] = (
     committed.GAPS,
     committed.SPAN_OF_SESSION,
     committed.GET_STREAM,
+    committed.OTHER_SPANS,
     telemetry.COUNT_ROWS,
 )

@@ -34,6 +34,12 @@ async def get_me(request: Request, owner: Owner) -> Response:
     return answer(request, asdict(owner))
 
 
+@router.get("/organisations", response_model=shapes.Page[shapes.Organisation], tags=["account"])
+async def list_organisations(request: Request, owner: Owner) -> Response:
+    """The organisations that this key can see: its own, and no other."""
+    return answer(request, {"items": [{"org_id": owner.org_id, "name": owner.org_name}], "next_cursor": None})
+
+
 @router.get("/health", response_model=shapes.Health, responses={503: {"model": shapes.Health}}, tags=["system"])
 async def get_health(request: Request, state: State) -> Response:
     """Whether this process reaches its database. Needs no key."""

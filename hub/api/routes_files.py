@@ -2,6 +2,7 @@
 page is a short transaction of its own, so that a slow reader holds nothing in the database."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -41,9 +42,13 @@ async def get_tlog(request: Request, owner: Owner, state: State, flight_id: UUID
     flight, detail = await find_flight(state, owner.org_id, flight_id)
     first, last = await span_of(state, owner.org_id, flight, detail)
     who = actor(request, owner)
+    others = await state.reader.fetch(owner.org_id, committed.OTHER_SPANS, flight_id, detail.stream_id)
     clocks = await _clocks(state, who, detail.stream_id)
     offset = detail.clock_offset_us if flight.clock_source != ClockSource.unknown else None
-    parts = tlog_parts(_fetch(state, who, detail.stream_id), first, last, clocks, offset)
+    spans = [(detail.stream_id, first, last), *others]
+    parts = itertools.chain.from_iterable(
+        tlog_parts(_fetch(state, who, stream), begin, end, clocks, offset) for stream, begin, end in spans
+    )
     return _file(parts, f"flight-{flight_id}.tlog", TLOG_TYPE)
 
 

@@ -161,7 +161,8 @@ def _statement(
         return f"In the air, or not yet closed by the aircraft: {held.frames} frames committed so far{late}."
     if awaited:
         return f"Incomplete: {held.frames} of {generated} frames committed; {awaited} batches are still to come."
-    if held.frames == generated:
-        return f"Complete: all {generated} frames that the aircraft journaled are committed."
     reasons = ", ".join(sorted({g.reason for g in gaps})) or "no record says why"
+    if held.frames == generated:
+        lost = f" Before that some were lost, as signed records say: {reasons}." if gaps else ""
+        return f"Complete: all {generated} frames that the aircraft journaled are committed.{lost}"
     return f"{held.frames} of {generated} frames committed; the rest is accounted for by signed records: {reasons}."

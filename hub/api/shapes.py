@@ -37,6 +37,13 @@ class Me(BaseModel):
     role: str
 
 
+class Organisation(BaseModel):
+    """A tenant."""
+
+    org_id: UUID
+    name: str
+
+
 class Newest(BaseModel):
     """The newest state that an aircraft sent."""
 

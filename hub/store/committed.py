@@ -104,6 +104,14 @@ SPAN_OF_SESSION = Query(
     Span,
 )
 
+OTHER_SPANS = Query(
+    "other_spans",
+    """SELECT stream_id, min(seq), max(seq) FROM ingest_batches
+    WHERE org_id = $1 AND session_id = $2::uuid AND stream_id <> $3::uuid GROUP BY stream_id ORDER BY stream_id""",
+    lambda stream_id, first, last: (stream_id, first, last),
+)
+"""Where a flight went on in another stream: the recorder's store was replaced in flight."""
+
 GET_STREAM = Query(
     "get_stream",
     "SELECT stream_id, aircraft_id, newest_seq FROM streams WHERE org_id = $1 AND stream_id = $2::uuid",

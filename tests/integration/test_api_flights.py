@@ -8,6 +8,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from hub.store.tenant import tenant
+from shared.channels import CHANNELS
 from tests.fix_api import START_UTC_US
 
 
@@ -25,11 +27,8 @@ def test_the_list_is_newest_first_and_pages_without_doubles_or_holes(ours) -> No
 
 def test_live_flights_come_first(ours) -> None:
     old, _ = ours.store_flight("A", START_UTC_US), ours.store_flight("B", START_UTC_US + 10**12)
-    with ours.database.connect("dbx_ingest") as conn:
-        from hub.store.tenant import tenant
-
-        with tenant(conn, ours.org_id):
-            conn.execute("UPDATE flight_sessions SET state = 'live' WHERE session_id = %s", (old.flight_id,))
+    with ours.database.connect("dbx_ingest") as conn, tenant(conn, ours.org_id):
+        conn.execute("UPDATE flight_sessions SET state = 'live' WHERE session_id = %s", (old.flight_id,))
     items = ours.get("/v1/flights").json()["items"]
     assert items[0]["id"] == str(old.flight_id) and items[0]["state"] == "live"
     assert [f["id"] for f in ours.get("/v1/flights?state=live").json()["items"]] == [str(old.flight_id)]
@@ -66,6 +65,29 @@ def test_a_batch_that_has_not_come_is_named_in_the_detail(ours) -> None:
         conn.execute("DELETE FROM ingest_batches WHERE stream_id = %s AND seq = 2", (f.stream_id,))
     c = ours.get(f"/v1/flights/{f.flight_id}").json()["completeness"]
     assert c["missing"] == [{"first_seq": 2, "last_seq": 2}] and c["statement"].startswith("Incomplete: 8 of 12")
+
+
+def test_a_batch_under_a_gap_record_is_accounted_for_with_its_reason(ours) -> None:
+    f = ours.store_flight()
+    with ours.database.connect() as conn:
+        conn.execute("DELETE FROM ingest_batches WHERE stream_id = %s AND seq = 2", (f.stream_id,))
+    with ours.database.connect("dbx_ingest") as conn, tenant(conn, ours.org_id):
+        conn.execute(
+            "INSERT INTO gaps (org_id, record_stream_id, record_seq, record_no, aircraft_id, stream_id, session_id,"
+            " reason, first_seq, last_seq, frames) VALUES (%s, %s, 4, 0, %s, %s, %s, 'evicted', 2, 2, 4)",
+            (ours.org_id, f.stream_id, f.aircraft_id, f.stream_id, f.flight_id),
+        )
+    c = ours.get(f"/v1/flights/{f.flight_id}").json()["completeness"]
+    assert c["missing"] == [] and [(g["reason"], g["first_seq"], g["frames"]) for g in c["gaps"]] == [("evicted", 2, 4)]
+    assert c["statement"] == "8 of 12 frames committed; the rest is accounted for by signed records: evicted."
+
+
+def test_a_batch_that_does_not_name_the_one_before_it_breaks_the_chain(ours) -> None:
+    f = ours.store_flight()
+    with ours.database.connect() as conn:
+        conn.execute("UPDATE ingest_batches SET prev_digest = digest WHERE stream_id = %s AND seq = 2", (f.stream_id,))
+    c = ours.get(f"/v1/flights/{f.flight_id}").json()["completeness"]
+    assert c["chain_ok"] is False and "does not hold" in c["statement"]
 
 
 def test_events_and_findings_are_listed(ours) -> None:
@@ -165,6 +187,4 @@ def test_a_cursor_of_one_list_does_not_open_another(ours) -> None:
 
 
 def test_channels_are_the_registry(ours) -> None:
-    from shared.channels import CHANNELS
-
     assert [c["name"] for c in ours.get("/v1/channels").json()] == [c.name for c in CHANNELS]
