@@ -62,6 +62,8 @@ class Pipeline:
         self._lost_after_us = lost_after_us
         self._second: list[Frames] = []
         self._slow_s = 0.0
+        self._has_ended = False
+        """Whether a log was played to its end: an armed vehicle opens no session after that."""
         self._since_us = self._now().recorder_us
 
     def _now(self) -> Now:
@@ -96,6 +98,7 @@ class Pipeline:
     def end_of_log(self) -> bool:
         """The log is at its end."""
         self._every_second(self._now())
+        self._has_ended = True
         return self.recorder.end_of_log(self._now())
 
     def apply_receipts(self) -> None:
@@ -150,7 +153,7 @@ class Pipeline:
         is_lost = now.recorder_us - heard_us > self._lost_after_us
         if is_open and is_lost:
             self.recorder.disarm("link_lost", None, now)
-        elif vehicle is None or is_lost:
+        elif vehicle is None or is_lost or self._has_ended:
             return
         elif self.watch.is_armed and not is_open:
             self.recorder.arm(vehicle, heard_us, now)
