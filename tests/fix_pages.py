@@ -133,6 +133,15 @@ class PagesHub:
         )
         self.send(flown, [flown.recorder.seal(session=flown.flight_id, records=[finding], lane=Lane.alert)])
 
+    def tamper(self, flown: Flown) -> None:
+        """A batch with one changed bit arrives: it goes to quarantine and raises an alert."""
+        r = flown.recorder
+        kept = r.seq, r.prev
+        envelope = bytearray(r.seal(session=flown.flight_id, lane=Lane.alert))
+        r.seq, r.prev = kept
+        envelope[-1] ^= 1
+        self.send(flown, [bytes(envelope)])
+
     def send(self, flown: Flown, envelopes: list[bytes]) -> None:
         self.ingest.pipeline.handle(flown.recorder.arrivals(envelopes))
 
@@ -182,7 +191,7 @@ def pages_hub(postgres_server: EmbeddedPostgres, hub_template: str) -> Iterator[
     for name in ("Northwind", "Empty Skies"):
         organisations[name], keys[name] = database.new_organisation(name), new_api_key()
         with database.connect("dbx_api") as conn, tenant(conn, organisations[name], actor="test"):
-            create_key(conn, organisations[name], new_id(), "pages", "viewer", Tokens(PEPPER).keyed_hash(keys[name]))
+            create_key(conn, organisations[name], new_id(), "pages", "operator", Tokens(PEPPER).keyed_hash(keys[name]))
     url, process = serve(database, hub_key)
     try:
         with database.connect("dbx_ingest") as conn:

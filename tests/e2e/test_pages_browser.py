@@ -298,6 +298,18 @@ def test_the_system_page_says_whether_all_is_well(visit: Visit) -> None:
     assert visit.page.locator(".verdict-card").count() == 1
 
 
+def test_a_changed_batch_shows_up_in_quarantine_and_its_alert_can_be_acknowledged(visit: Visit) -> None:
+    visit.hub.tamper(visit.hub.flights["Osprey 1"])
+    visit.sign_in(path="/system")
+    visit.page.wait_for_selector(".notices button", timeout=WAIT_MS)
+    visit.wait("/The signature does not fit the key/.test(document.getElementById('parts').textContent)")
+    assert "need a look" in visit.page.inner_text("#parts")
+    alert = visit.page.locator(".notices li", has_text="bad_signature")
+    alert.locator("button").click()
+    alert.wait_for(state="detached", timeout=WAIT_MS)
+    assert "Quarantine" in visit.page.inner_text("#parts")
+
+
 def test_filters_and_search_narrow_the_list_and_say_how_to_widen_it(visit: Visit) -> None:
     visit.sign_in()
     visit.page.wait_for_selector("#rows .aircraft a", timeout=WAIT_MS)

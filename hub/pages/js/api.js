@@ -48,6 +48,14 @@ export async function get(path, { query = {}, etag = null, signal } = {}) {
   return { data: await response.json(), etag: response.headers.get("etag"), isUnchanged: false };
 }
 
+/** POST without a body, below /v1. */
+export async function post(path) {
+  const response = await fetch(`/v1/${path}`, { method: "POST", headers: { accept: "application/json" }, credentials: "same-origin" });
+  if (response.status === 401) return toSignIn();
+  if (!response.ok) throw await problemOf(response);
+  return response.json();
+}
+
 /** All items of a list, page by page, up to `most`. */
 export async function getAll(path, { query = {}, signal, most = 1000 } = {}) {
   const { data } = await get(path, { query: { limit: 200, ...query }, signal });

@@ -3,14 +3,16 @@
 import { get } from "./api.js";
 import { byId, h, setText } from "./dom.js";
 
-/** Fill the top bar. Without a session the API's 401 leads to the sign-in page. */
+/** Fill the top bar; gives who is asking ({org_name, role, ...}), or null. Without a session the API's 401 leads to the sign-in page. */
 export async function openFrame() {
   try {
     const { data } = await get("me");
     setText(byId("who"), data.org_name ?? "");
     byId("who").title = `${data.org_name ?? ""} · ${data.role ?? ""}`;
+    return data;
   } catch (error) {
     showLink(error);
+    return null;
   }
 }
 

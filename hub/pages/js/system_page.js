@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { byId, h, icon, setText } from "./dom.js";
 import { ago, clock, count, dateTime, measured, number, utc, words } from "./format.js";
 import { errorState, openFrame, showLink } from "./frame.js";
+import { noticeCards } from "./notices.js";
 import { poll } from "./poll.js";
 
 /**
@@ -23,8 +24,8 @@ const APART = new Set(["version", "hub_keys", "last_batch_utc_us"]);
 
 const ADVICE = {
   jobs_failing: (n) => `${count(n, "job")} failed and will be tried again. If the number stays, read the worker's log: flights affected lack settled data or analysis, never their record.`,
-  quarantined: (n) => `${count(n, "batch", "batches")} of your aircraft ${n === 1 ? "was" : "were"} refused. A wrong signature or an unknown or revoked key calls for a look at that aircraft's enrolment; one sequence with two contents, for a clone of its identity.`,
-  alerts_open: (n) => `${count(n, "alert")} ${n === 1 ? "is" : "are"} open.`,
+  quarantined: (n) => `${count(n, "batch", "batches")} of your aircraft ${n === 1 ? "was" : "were"} refused; the reasons are below.`,
+  alerts_open: (n) => `${count(n, "alert")} ${n === 1 ? "waits" : "wait"} for somebody to acknowledge ${n === 1 ? "it" : "them"}.`,
   batches_not_derived: (n) => (n > 500 ? `${count(n, "batch", "batches")} wait to be derived. If the number grows, ingest does not keep up with what arrives.` : null),
 };
 
@@ -58,16 +59,30 @@ function keys(system) {
   return h("section", { class: "card part" }, h("div", { class: "card-head" }, h("h2", null, "Keys of this hub")), h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "Public key (Ed25519, base64)"))), h("tbody", null, rows)), h("p", { class: "hint" }, "Receipts and evidence files are signed with these. Compare them with what ", h("code", null, "./dbx verify FILE"), " names."));
 }
 
+const places = { verdict: h("div"), notices: h("div", { class: "parts" }), tiles: h("div", { class: "tiles" }), keys: h("div") };
+let noticed = "";
+
+/** Alerts and refusals are made anew only when their number changed, so that a button keeps its focus. */
+async function showNotices(system, role) {
+  const now = JSON.stringify([system.alerts_open, system.quarantined, role]);
+  if (now === noticed) return;
+  places.notices.replaceChildren(...(await noticeCards(system, role, () => polled.now())));
+  noticed = now;
+}
+
 function show(system, health) {
   const known = FIGURES.filter(([field]) => Number.isFinite(system[field])).map((f) => tile(f, system));
   const unknown = Object.entries(system).filter(([name]) => !APART.has(name) && !FIGURES.some(([field]) => field === name)).map(other);
-  byId("parts").replaceChildren(verdict(system, health), h("div", { class: "tiles" }, lastBatch(system), known, unknown), system.hub_keys?.length ? keys(system) : "");
+  places.verdict.replaceChildren(verdict(system, health));
+  places.tiles.replaceChildren(lastBatch(system), ...known, ...unknown);
+  if (!places.keys.children.length && system.hub_keys?.length) places.keys.replaceChildren(keys(system));
+  if (!places.tiles.isConnected) byId("parts").replaceChildren(...Object.values(places));
   byId("parts").removeAttribute("aria-busy");
   setText(byId("summary"), `Version ${system.version ?? "unknown"} · ${clock(Date.now() * 1000)}`);
 }
 
 byId("parts").replaceChildren(h("div", { class: "card skeleton tall" }), h("div", { class: "tiles" }, Array.from({ length: 8 }, () => h("div", { class: "card tile skeleton" }))));
-openFrame();
+const me = openFrame();
 let newest = null;
 const polled = poll("system", {
   everyMs: 5000,
@@ -76,6 +91,7 @@ const polled = poll("system", {
     const health = await get("health").then((a) => a.data, () => ({ status: "unavailable" }));
     byId("trouble").replaceChildren();
     show(system, health);
+    await showNotices(system, (await me)?.role);
   },
   onError(error) {
     if (newest || !error) return showLink(error);
