@@ -1,4 +1,5 @@
-"""MAVLink frames for tests: made by plain code that shares nothing with the codec, and hypothesis strategies for them."""
+"""MAVLink frames for tests: made by plain code that shares nothing with the codec, and hypothesis strategies for
+them."""
 
 from collections.abc import Sequence
 
@@ -42,7 +43,8 @@ _IDS = sorted(LAYOUTS)
 
 @st.composite
 def one_frame(draw: st.DrawFn) -> bytes:
-    """Any frame: either version, flags, signatures, trimmed or not, too long, unknown, damaged, or not MAVLink at all."""
+    """Any frame: either version, flags, signatures, trimmed or not, too long, unknown, damaged, or not MAVLink at
+    all."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return draw(st.binary(max_size=40))
@@ -73,7 +75,9 @@ def _column(rng: np.random.Generator, code: str, rows: int) -> np.ndarray:
     kind = rng.integers(0, 7)
     if code[0] == "f" and kind in (0, 3, 4, 5):
         walk = rng.normal(size=rows).cumsum() * 10.0 ** rng.integers(-6, 6)
-        walk = {0: walk, 3: np.round(walk, 2), 4: np.round(walk, 1) * np.float32(0.01), 5: np.where(walk > 0, walk, 0)}[kind]
+        walk = {0: walk, 3: np.round(walk, 2), 4: np.round(walk, 1) * np.float32(0.01), 5: np.where(walk > 0, walk, 0)}[
+            kind
+        ]
         return walk.astype(code)
     if kind == 1:
         return np.repeat(np.frombuffer(rng.bytes(8), code)[:1], rows)
@@ -113,5 +117,7 @@ def series_frames(draw: st.DrawFn) -> Frames:
         for i, payload in enumerate(_payloads(rng, LAYOUTS[msgid], rows)):
             made.append(make_frame(msgid, payload[:size], seq=i & 255, sysid=sysid, version=version))
     order = np.argsort(rng.random(len(made)))
-    times = rng.integers(0, 20000, len(made)).cumsum() + draw(st.sampled_from([0, 2**62, -(2**63), 1_700_000_000_000_000]))
+    times = rng.integers(0, 20000, len(made)).cumsum() + draw(
+        st.sampled_from([0, 2**62, -(2**63), 1_700_000_000_000_000])
+    )
     return frames_of([made[i] for i in order], times)

@@ -69,8 +69,11 @@ def of_directive(data: bytes) -> str:
 def answer(kind: str, data: bytes) -> str:
     """What our code says of a file: a digest of all that it holds, or why it is refused."""
     readers = {
-        "block": lambda d: of_block(decode_block(d)), "batch": of_batch, "receipt": of_receipt, "directive": of_directive,
-    }  # fmt: skip
+        "block": lambda d: of_block(decode_block(d)),
+        "batch": of_batch,
+        "receipt": of_receipt,
+        "directive": of_directive,
+    }
     try:
         return str(readers[kind](data))
     except Refused as e:

@@ -23,7 +23,7 @@ def decoded_or_refused(data: bytes) -> None:
     assert block.n <= 5000 and len(block.time_us) == block.n
     for group in block.groups:
         assert len(group.rows) == len(group.payload) > 0
-        assert 0 <= int(group.rows.min()) and int(group.rows.max()) < block.n
+        assert int(group.rows.min()) >= 0 and int(group.rows.max()) < block.n
     frames = block.frames()
     assert np.array_equal(frames.time_us, block.time_us) and len(frames) == block.n
 

@@ -48,8 +48,10 @@ def test_another_version_is_refused_as_such(version: Any) -> None:
 
 WRONG: list[tuple[int, Any]] = [
     (1, b"short"), (2, 0), (2, True), (2, 1.0), (2, 2**63), (3, KeyError), (4, b""), (5, 9), (6, [[0] * 4] * 17),
-    (6, [[3, 0, 5, -2]]), (6, [[9, 0, 5, 0]]), (6, [[3, 0]]), (7, bytes(31)), (8, [1, 0]), (8, [1]), (9, [0, -1, 0, 0, 0]),
-    (10, "text"), (11, {}), (11, [1]), (11, [{}] * 1001), (12, [256, 0]), (12, [1]), (11, [{"t": cbor2.CBORTag(35, "a+")}]),
+    (6, [[3, 0, 5, -2]]), (6, [[9, 0, 5, 0]]), (6, [[3, 0]]), (7, bytes(31)), (8, [1, 0]), (8, [1]), 
+    (9, [0, -1, 0, 0, 0]),
+    (10, "text"), (11, {}), (11, [1]), (11, [{}] * 1001), (12, [256, 0]), (12, [1]),
+    (11, [{"t": cbor2.CBORTag(35, "a+")}]),
     (13, cbor2.CBORTag(35, "(a+)+$")), (13, 2**70), (11, [{"x": [[[{1, 2}]]]}]),
 ]  # fmt: skip
 
@@ -95,7 +97,8 @@ def test_a_receipt_says_which_batches_and_with_which_digests(committed: dict[int
     "change",
     [
         {2: [[1, 2]], 3: [bytes(32)]}, {2: [[2, 1]], 3: []}, {2: [[1, 1], [1, 1]], 3: [bytes(32)] * 2}, {3: ["x" * 32]},
-        {2: [[1.0, 1.0]]}, {4: "7"}, {0: 2}, {1: "x" * 16}, {2: [[1, 10**18]], 3: []}, {2: [[1, 5000]], 3: [bytes(32)] * 5000},
+        {2: [[1.0, 1.0]]}, {4: "7"}, {0: 2}, {1: "x" * 16}, {2: [[1, 10**18]], 3: []},
+        {2: [[1, 5000]], 3: [bytes(32)] * 5000},
     ],
 )  # fmt: skip
 def test_a_receipt_that_contradicts_itself_is_refused(change: dict[int, Any]) -> None:
@@ -122,7 +125,8 @@ def test_topics_parse_back_in_both_spellings() -> None:
 
 @pytest.mark.parametrize(
     "topic", ["", "dbx/v1/a/b/up/live", f"dbx/v2/{STREAM}/{BOOT}/up/live", f"dbx/v1/{STREAM}/{BOOT}/up/x",
-              f"dbx/v1/{STREAM}/{BOOT}/down/receipt", f"dbx/v1/{{{STREAM}}}/{BOOT}/up/live", f"dbx/v1/{STREAM.hex}/{BOOT}/up/live"],
+              f"dbx/v1/{STREAM}/{BOOT}/down/receipt", f"dbx/v1/{{{STREAM}}}/{BOOT}/up/live",
+              f"dbx/v1/{STREAM.hex}/{BOOT}/up/live"],
 )  # fmt: skip
 def test_other_topics_are_refused(topic: str) -> None:
     with pytest.raises(ValueError):

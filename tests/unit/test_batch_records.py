@@ -35,8 +35,10 @@ def test_fields_of_later_versions_are_passed_over() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"reason": 5}, {"stream": b"short"}, {"first_seq": 1.0}, {"first_seq": True}, {"first_seq": 2**63}, {"digests": "x"},
-     {"digests": [1]}, {"digests": [b""] * 5000}, {"detail": "x" * 4001}, {"stream": None}, {"type": []}, {"type": None}],
+    [{"reason": 5}, {"stream": b"short"}, {"first_seq": 1.0}, {"first_seq": True}, {"first_seq": 2**63},
+     {"digests": "x"},
+     {"digests": [1]}, {"digests": [b""] * 5000}, {"detail": "x" * 4001}, {"stream": None}, {"type": []},
+     {"type": None}],
 )  # fmt: skip
 def test_a_wrong_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="record_malformed"):
