@@ -44,7 +44,15 @@ class Demo:
         self.api = HubApi(hub.settings.api_url, owner.key)
         self.folder = hub.settings.data_dir / "agent"
         self._stop = stop
-        self._conn = psycopg.connect(self.installation.database_url("dbx_api"), autocommit=True)
+        self._conn = self._connect()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.installation.database_url("dbx_api"), autocommit=True)
+
+    def reconnect(self) -> None:
+        """Connect to the database again, after it was restarted."""
+        self._conn.close()
+        self._conn = self._connect()
 
     def has_flown(self, log: DemoLog, name: str) -> bool:
         """Whether the aircraft of this name has brought the whole log in."""

@@ -136,6 +136,22 @@ class System:
         assert facts.duplicates == 0
         return facts
 
+    def kill_postgres(self, dark_s: float) -> None:
+        """kill -9 the database server and start it again after a while."""
+        assert self.hub.postgres
+        self.hub.postgres.kill()
+        time.sleep(dark_s)
+        self.hub.start_postgres()
+        self.demo.reconnect()
+
+    def kill_broker(self, dark_s: float) -> None:
+        """kill -9 the broker and start it again after a while."""
+        broker = self.hub.installation.embedded_broker
+        assert broker
+        broker.kill()
+        time.sleep(dark_s)
+        broker.start()
+
     def kill(self, name: str) -> None:
         """kill -9 one process of the hub; its supervisor starts it again."""
         child = self.hub.children[name]

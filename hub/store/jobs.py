@@ -1,4 +1,8 @@
-"""Jobs of the worker: at most one waiting per kind and subject, started under a lease, deleted when done."""
+"""Jobs of the worker: at most one waiting per kind and subject, deleted when done.
+
+Whoever runs a job holds an advisory lock on it. The lock goes with the connection, so the job of a killed worker is
+free at once, after a pause that doubles with each attempt (a job that kills its worker must not do so without end).
+"""
 
 import uuid
 from collections.abc import Iterable
@@ -11,7 +15,7 @@ from shared.ids import new_id
 
 Connection = psycopg.Connection[Any]
 Kind = Literal["settle"]
-LEASE_S = 600
+LEASE_S = 1
 MOST_BACKOFF_S = 3600
 
 
@@ -42,31 +46,39 @@ def due(conn: Connection, most: int = 20) -> list[tuple[uuid.UUID, uuid.UUID]]:
     return [(org, job) for org, job in rows.fetchall()]
 
 
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s::text, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s::text, 0))"
 _CLAIM = """
-UPDATE jobs SET started_at = now(), attempts = attempts + 1
-WHERE org_id = %(org)s AND job_id = (
-    SELECT job_id FROM jobs WHERE org_id = %(org)s AND job_id = %(job)s
-    AND coalesce(started_at < now() - make_interval(secs => %(lease)s), true) FOR UPDATE SKIP LOCKED)
+UPDATE jobs SET started_at = now(), attempts = attempts + 1,
+    run_after = now() + make_interval(secs => least(%(most)s, 2.0 ^ least(attempts, 12)))
+WHERE org_id = %(org)s AND job_id = %(job)s AND run_after <= now()
 RETURNING kind, subject_id, attempts
 """
 
 
 def claim(conn: Connection, org_id: uuid.UUID, job_id: uuid.UUID) -> Job | None:
-    """Take a job; None when another worker has it."""
-    row = conn.execute(_CLAIM, {"org": org_id, "job": job_id, "lease": LEASE_S}).fetchone()
-    return Job(org_id, job_id, row[0], row[1], int(row[2])) if row else None
+    """Take a job, until `finish` or `postpone` on the same connection; None when another worker has it."""
+    if conn.execute(_LOCK, (job_id,)).fetchone() != (True,):
+        return None
+    row = conn.execute(_CLAIM, {"org": org_id, "job": job_id, "most": MOST_BACKOFF_S}).fetchone()
+    if row is None:
+        conn.execute(_UNLOCK, (job_id,))
+        return None
+    return Job(org_id, job_id, row[0], row[1], int(row[2]))
 
 
 def finish(conn: Connection, job: Job) -> None:
     """Done."""
     conn.execute("DELETE FROM jobs WHERE org_id = %s AND job_id = %s", (job.org_id, job.job_id))
+    conn.execute(_UNLOCK, (job.job_id,))
 
 
 def postpone(conn: Connection, job: Job, error: str) -> None:
     """Failed: again later, after twice as long each time; dropped when the same work waits anyway."""
     delay_s = min(MOST_BACKOFF_S, 2.0 ** min(job.attempts, 12))
     conn.execute(
-        "DELETE FROM jobs WHERE org_id = %(org)s AND kind = %(kind)s AND subject_id = %(subject)s AND started_at IS NULL",
+        "DELETE FROM jobs WHERE org_id = %(org)s AND kind = %(kind)s AND subject_id = %(subject)s"
+        " AND started_at IS NULL",
         {"org": job.org_id, "kind": job.kind, "subject": job.subject_id},
     )
     conn.execute(
@@ -74,3 +86,4 @@ def postpone(conn: Connection, job: Job, error: str) -> None:
         " WHERE org_id = %s AND job_id = %s",
         (delay_s, error[:1000].replace("\0", ""), job.org_id, job.job_id),
     )
+    conn.execute(_UNLOCK, (job.job_id,))

@@ -51,7 +51,7 @@ class Worker:
         try:
             self._do(job)
         except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise  # the lease runs out, and the job is done by whoever is there
+            raise  # the lock goes with the connection, and the job is done by whoever is there
         except Exception as e:  # one job must not stop the others; it says why and waits longer each time
             log.exception("job failed", extra={"kind": job.kind, "subject": str(job.subject_id), "times": job.attempts})
             with tenant(self._conn, org_id, actor="worker"):
