@@ -9,8 +9,8 @@ from shared import topics
 
 MERGE_S = 0.02
 """How long the first envelope of a group waits for others."""
-GROUP_BYTES = 1 << 20
-"""About 10,000 rows' worth of sealed telemetry: enough for one transaction."""
+GROUP_BYTES = 1 << 19
+"""5,000 to 10,000 rows' worth of sealed telemetry: enough for one transaction, and the other processes get theirs."""
 GROUP_MESSAGES = 512
 QUEUE_MESSAGES = 2 * GROUP_MESSAGES
 """What an intake holds beside the group in work: a broker's own limits do not hold after a reconnect."""

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from nats.js import api
 from nats.js.errors import NotFoundError
 
-from hub.ingest.intake import GROUP_BYTES, GROUP_MESSAGES, MERGE_S, QUEUE_MESSAGES, Stopped, Take, receipt_topic
+from hub.ingest.intake import GROUP_BYTES, GROUP_MESSAGES, MERGE_S, Stopped, Take, receipt_topic
 from hub.ingest.pipeline import Arrival
 from shared import topics
 
@@ -121,20 +121,23 @@ class NatsIntake:
         self._news.set()
 
     async def _keep_pulling(self, client: Client, inbox: str, stop: threading.Event) -> None:
-        """Always have one pull request under way while there is room."""
-        request = {"batch": GROUP_MESSAGES, "expires": int(PULL_EXPIRES_S * 1e9), "max_bytes": 4 * GROUP_BYTES}
+        """Always have one pull request under way, unless enough waits already: it would be kept from others."""
+        request = {"batch": GROUP_MESSAGES, "expires": int(PULL_EXPIRES_S * 1e9), "max_bytes": GROUP_BYTES}
         body = json.dumps(request).encode()
         asked_at = 0.0
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             is_lost = loop.time() > asked_at + PULL_EXPIRES_S + 5
-            if client.is_connected and (self._pulled <= 0 or is_lost) and len(self._waiting) < QUEUE_MESSAGES // 2:
+            if client.is_connected and (self._pulled <= 0 or is_lost) and self._has_room():
                 self._pulled, asked_at = GROUP_MESSAGES, loop.time()
                 with contextlib.suppress(nats.errors.Error):
                     await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", body, reply=inbox)
             self._news.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), 0.25)
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < GROUP_MESSAGES // 4 and sum(len(m.data) for m in self._waiting) < GROUP_BYTES // 4
 
     async def _work(self, client: Client, take: Take, stop: threading.Event) -> None:
         while not stop.is_set():

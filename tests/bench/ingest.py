@@ -53,7 +53,7 @@ class Bench:
             self.children.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE))
         broker = self.hub.installation.embedded_broker
         assert broker is not None
-        time.sleep(3.0)
+        time.sleep(4.0)
 
     def stop_ingest(self) -> None:
         for child in self.children:
@@ -183,6 +183,16 @@ def live(bench: Bench, logs: Sequence[Path], aircraft: int, seconds: float) -> d
     return seen | {"rows": rows, "rows_s": rows / seen["span_s"], "aircraft": aircraft}
 
 
+def whole_flights(bench: Bench, logs: Sequence[Path], each: int) -> dict[str, Any]:
+    """Every log `each` times from its beginning to its end in 2 s batches, as fast as receipts come."""
+    span_us = 2_000_000
+    flights = slices(logs, span_us)
+    rounds = min(len(f) for f in flights) - 3 * each
+    fleet = bench.new_fleet(len(logs) * each)
+    work = _work(fleet, envelopes(fleet, flights, rounds, span_us, Lane.live), lambda k, i: 0.0)
+    return bench.run(work, 500)
+
+
 def _rows(bench: Bench) -> int:
     return int(bench.query("SELECT coalesce(sum(grid_rows), 0) FROM ingest_batches")[0][0])
 
@@ -235,10 +245,14 @@ def measure(bench: Bench, logs: Sequence[Path], args: argparse.Namespace) -> dic
     values = float(copy["values_per_row"])
     bench.forget()
     bench.start_ingest()
-    lives = [live(bench, logs, n, args.seconds) for n in args.live]
+    flown = whole_flights(bench, logs, 3)
     bench.stop_ingest()
     bench.settle_all()
     live_sizes = bench.bytes_per_row()
+    bench.forget()
+    bench.start_ingest()
+    lives = [live(bench, logs, n, args.seconds) for n in args.live]
+    bench.stop_ingest()
     good = [r["aircraft"] for r in lives if r["received"] == r["sent"] and quantile(r["latency_s"], 0.99) < 0.5]
     first = lives[0] if lives else back
     return {
@@ -253,9 +267,10 @@ def measure(bench: Bench, logs: Sequence[Path], args: argparse.Namespace) -> dic
         "bytes_per_row_of": {"from live batches": _rounded(live_sizes), "from backlog batches": _rounded(sizes)},
         "cpu_split": _rounded({k: v / back["rows"] * 1e6 for k, v in back["cpu"].items()}),
         "cpu_split_unit": "us per row, backlog",
+        "cores_used": round(sum(back["cpu"].values()) / back["span_s"], 2),
         "channels_per_row": copy["channels_per_row"],
         "values_per_row": round(values, 1),
-        "lost": back["sent"] - back["received"] + sum(r["sent"] - r["received"] for r in lives),
+        "lost": sum(r["sent"] - r["received"] for r in (back, flown)) + sum(r["sent"] - r["received"] for r in lives),
         "live": [
             {
                 "aircraft": r["aircraft"], "rows_s": round(r["rows_s"]),

@@ -1,0 +1,69 @@
+"""The worker on a real database: jobs that ingest asked for, done."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hub.ingest.pipeline import Arrival
+from hub.worker import process as worker_process
+from hub.worker.analysis import Analyst
+from hub.worker.process import Worker
+from shared.scoring import packaged_bundle
+from tests.fix_fleet import Hub, whole_flight
+
+
+@pytest.fixture
+def worker(ingest_hub: Hub) -> Iterator[Worker]:
+    with ingest_hub.database.connect("dbx_worker") as conn:
+        yield Worker(conn, Analyst(packaged_bundle()))
+
+
+def make_due(hub: Hub) -> None:
+    with hub.database.connect() as admin:
+        admin.execute("UPDATE jobs SET run_after = now() - interval '1 minute', started_at = NULL")
+
+
+def test_a_closed_flight_is_settled_and_analysed(ingest_hub: Hub, worker: Worker) -> None:
+    r = ingest_hub.new_recorder()
+    flight = whole_flight(r, batches_=8)
+    ingest_hub.pipeline.handle(r.arrivals(flight.envelopes))
+    make_due(ingest_hub)
+    assert worker.run_due() == 1
+    rows = ingest_hub.rows(
+        r.org_id,
+        "SELECT s.complete, s.settled_at IS NOT NULL, m.risk_level FROM flight_sessions s"
+        " JOIN ml_analysis_results m ON m.session_id = s.session_id",
+    )
+    assert rows == [(True, True, rows[0][2])]
+    assert ingest_hub.rows(r.org_id, "SELECT count(*) FROM jobs") == [(0,)]
+    assert worker.run_due() == 0
+
+
+def test_jobs_of_all_organisations_are_done(ingest_hub: Hub, worker: Worker) -> None:
+    arrivals: list[Arrival] = []
+    recorders = [ingest_hub.new_recorder() for _ in range(3)]
+    for r in recorders:
+        arrivals += r.arrivals(whole_flight(r, batches_=2).envelopes)
+    ingest_hub.pipeline.handle(arrivals)
+    make_due(ingest_hub)
+    assert worker.run_due() == 3
+
+
+def test_a_job_that_fails_says_why_and_waits(ingest_hub: Hub, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    r = ingest_hub.new_recorder()
+    ingest_hub.pipeline.handle(r.arrivals(whole_flight(r, batches_=2).envelopes))
+    make_due(ingest_hub)
+
+    def failing(*_: Any) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_process, "settle", failing)
+        assert worker.run_due() == 1
+    rows = ingest_hub.rows(r.org_id, "SELECT last_error, run_after > now(), attempts FROM jobs")
+    assert rows == [("ZeroDivisionError: a bug of ours", True, 1)]
+    assert worker.run_due() == 0
+    make_due(ingest_hub)
+    assert worker.run_due() == 1
+    assert ingest_hub.rows(r.org_id, "SELECT count(*) FROM jobs") == [(0,)]
