@@ -89,15 +89,21 @@ export class Timeline {
     const low = known.reduce((a, b) => Math.min(a, b));
     const high = Math.max(known.reduce((a, b) => Math.max(a, b)), low + 1);
     const base = OVERVIEW - 3;
-    ctx.beginPath();
-    ctx.moveTo(x(time[0]), base);
-    time.forEach((t, i) => alt[i] !== null && ctx.lineTo(x(t), base - 2 - ((alt[i] - low) / (high - low)) * (base - 10)));
-    ctx.lineTo(x(time.at(-1)), base);
+    const y = (v) => base - 2 - ((v - low) / (high - low)) * (base - 10);
     ctx.fillStyle = `color-mix(in srgb, ${colour("--s0")} 22%, transparent)`;
-    ctx.fill();
     ctx.strokeStyle = colour("--s0");
     ctx.lineWidth = 1;
-    ctx.stroke();
+    for (let i = 0; i < time.length; i++) {
+      if (alt[i] === null) continue;
+      const start = i;
+      ctx.beginPath();
+      ctx.moveTo(x(time[i]), base);
+      for (; i < time.length && alt[i] !== null; i++) ctx.lineTo(x(time[i]), y(alt[i]));
+      if (i - start < 2) continue;
+      ctx.lineTo(x(time[i - 1]), base);
+      ctx.fill();
+      ctx.stroke();
+    }
   }
 
   #brush(ctx) {

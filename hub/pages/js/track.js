@@ -1,7 +1,7 @@
 // The flown track as a map layer: coloured by mode or altitude, its part in the window strong, the aircraft at the cursor.
 
 import { colour } from "./dom.js";
-import { nearest } from "./telemetry.js";
+import { HOLE_S, nearest } from "./telemetry.js";
 
 const NEAR_PX = 22;
 const NO_FIX_DEG = 0.01;
@@ -13,7 +13,7 @@ function altitudeColour(share) {
   return `color-mix(in oklab, ${colour("--alt-high")} ${(percent - 50) * 2}%, ${colour("--alt-mid")})`;
 }
 
-/** Draws {time, lat, lon, alt, heading} over a MapView; modes: [{from, to, tone}]. */
+/** Draws {time, lat, lon, alt, heading} over a MapView; modes: [{from, to, tone}]. Across a hole in the record it is dotted. */
 export class Track {
   constructor(view) {
     this.view = view;
@@ -41,6 +41,8 @@ export class Track {
       p.heading.push(heading[i] ?? null);
     });
     this.points = p;
+    const typical = p.time.length > 1 ? (p.time.at(-1) - p.time[0]) / (p.time.length - 1) : 0;
+    this.holeS = Math.max(HOLE_S, 4 * typical);
     return p.time.length > 0;
   }
 
@@ -103,17 +105,20 @@ export class Track {
       ctx.beginPath();
       const start = pixel(i);
       ctx.moveTo(start.x, start.y);
+      const isHole = time[i + 1] - time[i] > this.holeS;
       do {
         i++;
         const next = pixel(i);
         ctx.lineTo(next.x, next.y);
-      } while (i < time.length - 1 && tone(i) === stroke && (time[i] >= from && time[i] <= to) === isIn);
-      ctx.strokeStyle = stroke;
+      } while (!isHole && i < time.length - 1 && time[i + 1] - time[i] <= this.holeS && tone(i) === stroke && (time[i] >= from && time[i] <= to) === isIn);
+      ctx.strokeStyle = isHole ? colour("--muted") : stroke;
+      ctx.setLineDash(isHole ? [1, 5] : []);
       ctx.globalAlpha = isIn ? 1 : 0.25;
-      ctx.lineWidth = isIn ? 2.25 : 1.5;
+      ctx.lineWidth = isIn && !isHole ? 2.25 : 1.5;
       ctx.stroke();
     }
     ctx.globalAlpha = 1;
+    ctx.setLineDash([]);
     this.#ends(ctx, pixel);
     this.#aircraft(ctx, pixel);
   }
