@@ -83,7 +83,7 @@ def once(settings: HubSettings, args: argparse.Namespace) -> int:
         settings = replace(settings, data_dir=folder, api_port=free_port(settings.api_host))
         say(f"starting database, broker and hub in {folder}")
         with (
-            RunningHub(settings) as hub,
+            RunningHub(settings, folder / "hub.log") as hub,
             contextlib.closing(Demo(hub, make_owner(hub.installation), stop)) as demo,
         ):
             say(f"the hub is up after {time.monotonic() - began:.1f} s")
@@ -145,10 +145,13 @@ def live(settings: HubSettings, args: argparse.Namespace) -> int:
         settings = replace(settings, api_port=free_port(settings.api_host))
     stop = until_signal()
     say(f"starting database, broker and hub (data in {settings.data_dir})")
-    with RunningHub(settings) as hub:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    messages = settings.data_dir / "hub.log"
+    messages.unlink(missing_ok=True)
+    with RunningHub(settings, messages) as hub:
         owner = make_owner(hub.installation)
         say(f"\n  the operator's page:  {settings.api_url}/\n  sign in with the key: {owner.key}\n")
-        say("  Ctrl-C stops all; the data stays.\n")
+        say(f"  Ctrl-C stops all; the data stays. Messages of the hub: {messages}\n")
         with contextlib.closing(Demo(hub, owner, stop)) as demo:
             fly_on(demo, args, stop)
         if not stop.is_set():

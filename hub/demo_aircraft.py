@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 
 from hub.demo_log import DemoLog
-from hub.embedded.process import Lifeline
+from hub.embedded.process import Lifeline, tail
 
 STOP_LIMIT_S = 30.0
 
@@ -75,9 +75,10 @@ class Aircraft:
             "--summary",
             str(self._summary),
         )
-        self.process = subprocess.Popen(
-            self.command("run", *play), stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), start_new_session=True
-        )
+        with self._log.open("wb") as out:
+            self.process = subprocess.Popen(
+                self.command("run", *play), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
         self.lifeline = Lifeline(self.process.pid, signal.SIGTERM)
 
     def has_ended(self) -> bool:
@@ -98,7 +99,7 @@ class Aircraft:
         if self.lifeline:
             self.lifeline.cut()
         if code != 0 and not self._is_stopping:
-            raise DemoFailed(f"the agent ended with status {code} (see its messages above)")
+            raise DemoFailed(f"the agent ended with status {code}:\n{tail(self._log)}")
 
     def stop(self) -> None:
         """Ask the agent to write what it has and end; harmless when it has ended."""
@@ -120,6 +121,10 @@ class Aircraft:
     @property
     def _summary(self) -> Path:
         return self.folder / "summary.json"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "agent.log"
 
     def command(self, verb: str, *words: str) -> list[str]:
         """The command line of an agent's verb for this aircraft."""

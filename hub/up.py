@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from hub.embedded import postgres
-from hub.embedded.process import Lifeline
+from hub.embedded.process import Lifeline, tail
 from hub.installation import Installation
 from hub.migrate import migrate
 from hub.settings import DATABASE, HubSettings, environment
@@ -41,6 +42,7 @@ class Child:
     name: str
     command: list[str]
     environment: dict[str, str]
+    log: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     lifeline: Lifeline | None = None
     started_s: float = 0.0
@@ -49,9 +51,15 @@ class Child:
 
     def start(self) -> None:
         self.started_s = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        with self.log.open("ab") if self.log else contextlib.nullcontext() as out:
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
         self.lifeline = Lifeline(self.process.pid, signal.SIGTERM)
 
     def stop(self) -> None:
@@ -83,9 +91,13 @@ class Child:
 
 
 class RunningHub:
-    """The hub of one data folder, running. A context manager; `children` by name are there for tests of faults."""
+    """The hub of one data folder, running. A context manager; `children` by name are there for tests of faults.
 
-    def __init__(self, settings: HubSettings) -> None:
+    log: where the processes' messages go; None: to our own standard error.
+    """
+
+    def __init__(self, settings: HubSettings, log: Path | None = None) -> None:
+        self.log = log
         self.settings = settings
         self.installation = Installation(settings)
         self.postgres: postgres.EmbeddedPostgres | None = None
@@ -123,7 +135,7 @@ class RunningHub:
             for number in range(1, count + 1):
                 title = name if count == 1 else f"{name}-{number}"
                 command = [sys.executable, "-m", "shared.command", "hub", name, "--data", str(self.settings.data_dir)]
-                self.children[title] = Child(title, command, {**os.environ, **environment(self.settings)})
+                self.children[title] = Child(title, command, {**os.environ, **environment(self.settings)}, self.log)
                 self.children[title].start()
         self._watch = threading.Thread(target=self._restart_the_dead, name="watch", daemon=True)
         self._watch.start()
@@ -140,7 +152,8 @@ class RunningHub:
         while not _is_healthy(address):
             dead = [c.name for c in self.children.values() if c.restarts > 3]
             if dead or time.monotonic() > deadline:
-                raise RuntimeError(f"the hub is not ready: {', '.join(dead) or address} (see its messages above)")
+                said = "\n" + tail(self.log) if self.log else " (see its messages above)"
+                raise RuntimeError(f"the hub is not ready: {', '.join(dead) or address}{said}")
             time.sleep(0.05)
 
     def close(self) -> None:

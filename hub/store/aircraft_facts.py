@@ -8,7 +8,7 @@ from hub.store.query import Query, scalar
 @dataclass(frozen=True, slots=True)
 class Facts:
     """duplicates: telemetry rows whose (session, time) occurs more than once; never but by a fault of ours.
-    unsettled: flights that are live, not derived for good, or not analysed yet."""
+    unsettled: flights that are live, not derived for good, or have rows that are not analysed yet."""
 
     batches: int
     frames: int
@@ -37,8 +37,10 @@ FACTS = Query(
         FROM ingest_batches WHERE org_id = $1 AND aircraft_id = $2::uuid) l,
     (SELECT count(*) AS n, count(DISTINCT (c.session_id, c.t0_utc_us + i * 100000)) AS times
         FROM telemetry_chunks c, generate_series(0, c.n - 1) i WHERE c.org_id = $1 AND c.aircraft_id = $2::uuid) t,
-    (SELECT count(*) AS n, count(*) FILTER (WHERE state = 'live' OR settled_at IS NULL OR NOT EXISTS (
-            SELECT FROM ml_analysis_results r WHERE r.org_id = $1 AND r.session_id = fs.session_id)) AS unsettled
+    (SELECT count(*) AS n, count(*) FILTER (WHERE state = 'live' OR settled_at IS NULL
+            OR EXISTS (SELECT FROM telemetry_chunks c WHERE c.org_id = $1 AND c.session_id = fs.session_id)
+            AND NOT EXISTS (SELECT FROM ml_analysis_results r WHERE r.org_id = $1 AND r.session_id = fs.session_id)
+        ) AS unsettled
         FROM flight_sessions fs WHERE org_id = $1 AND aircraft_id = $2::uuid) s,
     (SELECT count(*) AS n FROM findings WHERE org_id = $1 AND aircraft_id = $2::uuid) f,
     (SELECT count(*) AS n, coalesce(sum(frames), 0)::bigint AS frames
