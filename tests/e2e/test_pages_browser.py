@@ -310,6 +310,15 @@ def test_a_changed_batch_shows_up_in_quarantine_and_its_alert_can_be_acknowledge
     assert "Quarantine" in visit.page.inner_text("#parts")
 
 
+def test_a_list_that_did_not_change_is_not_sent_again(visit: Visit) -> None:
+    statuses: list[int] = []
+    visit.page.on("response", lambda r: statuses.append(r.status) if "/v1/flights" in r.url else None)
+    visit.sign_in()
+    visit.page.wait_for_selector("#rows .aircraft a", timeout=WAIT_MS)
+    visit.page.wait_for_timeout(4500)
+    assert statuses[0] == 200 and set(statuses[1:]) == {304}
+
+
 def test_filters_and_search_narrow_the_list_and_say_how_to_widen_it(visit: Visit) -> None:
     visit.sign_in()
     visit.page.wait_for_selector("#rows .aircraft a", timeout=WAIT_MS)
