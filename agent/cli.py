@@ -166,7 +166,10 @@ def _lives(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:  # one that has ended, and whose parent has not looked yet, is gone too
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
 
 
 def _status(args: argparse.Namespace, settings: AgentSettings) -> int:

@@ -191,16 +191,20 @@ class Daemon:
     def _finish(self) -> None:
         self.stop.set()
         self.pipeline.companion.leave()
-        if self.reader is not None:
-            self.reader.close()
+        self._join("link")
         self._guard("drain", self.pipeline.finish)()
         self._wake()
         self._end_uplink.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
+        self._join()
         self._guard("drain", self.pipeline.apply_receipts)()
         self._write_status(is_running=False)
         self.recorder.store.close()
+
+    def _join(self, name: str = "") -> None:
+        """Wait for a thread (or all) to end, within reason."""
+        for thread in self._threads:
+            if name in ("", thread.name):
+                thread.join(timeout=10)
 
     def _wake(self) -> None:
         if self.uplink is not None:

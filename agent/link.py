@@ -214,8 +214,8 @@ class LinkReader:
                 if str(e) != self.trouble:
                     log.warning("link trouble", extra={"error": str(e)})
                 self.trouble = str(e)
-            self.is_open = False
-            self.close()
+            finally:
+                self._close()
             stop.wait(pause_s)
             pause_s = min(pause_s * 2, 10)
 
@@ -235,8 +235,9 @@ class LinkReader:
         port = self._port
         return self.is_open and self._settings.is_writable and port is not None and port.write(data)
 
-    def close(self) -> None:
-        """Close the port; what was read stays in the inbox."""
+    def _close(self) -> None:
+        """Only by the reading thread: a port closed under a read raises whatever its driver likes."""
+        self.is_open = False
         port, self._port = self._port, None
         if port is not None:
             port.close()
