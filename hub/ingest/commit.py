@@ -5,6 +5,7 @@ and writes nothing else. Rows are locked in order of their ids (streams, then se
 processes wait for each other but never deadlock.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -169,7 +170,7 @@ def _write(conn: psycopg.Connection[Any], types: RowTypes, org_id: uuid.UUID, ne
             chunks.insert_events(conn, types.flight_events.encode(events))
         if gaps := rows.gaps():
             records.insert_gaps(conn, types.gaps.encode(gaps))
-        if states_of_aircraft := rows.newest():
+        if states_of_aircraft := rows.newest(int(time.time() * 1e6)):
             records.upsert_states(conn, types.aircraft_state.encode(states_of_aircraft))
         if findings := rows.findings():
             records.insert_findings(conn, types.findings.encode(findings))

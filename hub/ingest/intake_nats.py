@@ -23,6 +23,7 @@ from nats.js.errors import NotFoundError
 from hub.ingest.intake import GROUP_BYTES, GROUP_MESSAGES, MERGE_S, Stopped, Take, receipt_topic
 from hub.ingest.pipeline import Arrival
 from shared import topics
+from shared.envelope import MAX_ENVELOPE_BYTES
 
 log = logging.getLogger("dbx.ingest.nats")
 STREAM = "$MQTT_msgs"
@@ -32,6 +33,7 @@ ACK_WAIT_S = 60.0
 MOST_UNACKNOWLEDGED = 20_000
 PULL_EXPIRES_S = 30.0
 RETRY_S = 2.0
+MOST_BYTES = 4 * MAX_ENVELOPE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class NatsIntake:
         self._waiting: deque[Msg] = deque()
         self._news = asyncio.Event()
         self._pulled = 0  # messages that the pull request under way may still bring
+        self._mean_bytes = 4096.0
 
     def run(self, take: Take, stop: threading.Event) -> None:
         asyncio.run(self._run(take, stop))
@@ -112,6 +115,7 @@ class NatsIntake:
             self._pulled = 0  # the pull request has ended: expired, or the server went away
         else:
             self._pulled -= 1
+            self._mean_bytes += (len(message.data) - self._mean_bytes) / 16
             self._waiting.append(message)
         self._news.set()
 
@@ -122,14 +126,15 @@ class NatsIntake:
 
     async def _keep_pulling(self, client: Client, inbox: str, stop: threading.Event) -> None:
         """Always have one pull request under way, unless enough waits already: it would be kept from others."""
-        request = {"batch": GROUP_MESSAGES, "expires": int(PULL_EXPIRES_S * 1e9), "max_bytes": GROUP_BYTES}
-        body = json.dumps(request).encode()
         asked_at = 0.0
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             is_lost = loop.time() > asked_at + PULL_EXPIRES_S + 5
             if client.is_connected and (self._pulled <= 0 or is_lost) and self._has_room():
-                self._pulled, asked_at = GROUP_MESSAGES, loop.time()
+                self._pulled, asked_at = self._fair_share(), loop.time()
+                # max_bytes must let the largest envelope through, or it would never come.
+                request = {"batch": self._pulled, "expires": int(PULL_EXPIRES_S * 1e9), "max_bytes": MOST_BYTES}
+                body = json.dumps(request).encode()
                 with contextlib.suppress(nats.errors.Error):
                     await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}", body, reply=inbox)
             self._news.clear()
@@ -138,6 +143,10 @@ class NatsIntake:
 
     def _has_room(self) -> bool:
         return len(self._waiting) < GROUP_MESSAGES // 4 and sum(len(m.data) for m in self._waiting) < GROUP_BYTES // 4
+
+    def _fair_share(self) -> int:
+        """As many messages as one group holds, going by the size of those that came last."""
+        return max(4, min(GROUP_MESSAGES, int(GROUP_BYTES / self._mean_bytes)))
 
     async def _work(self, client: Client, take: Take, stop: threading.Event) -> None:
         while not stop.is_set():

@@ -16,6 +16,7 @@ from shared.topics import Lane
 
 Row = dict[str, Any]
 _INT4 = (1 << 31) - 1
+_DAY_US = 86_400_000_000
 
 
 class RowTypes:
@@ -179,13 +180,17 @@ class TableRows:
             "model": r.model[:200], "feature_version": _int4(r.feature_version), "evidence": json_text(r.evidence),
         }  # fmt: skip
 
-    def newest(self) -> list[Row]:
-        """One row per aircraft: its newest batch that is not an import."""
+    def newest(self, now_us: int) -> list[Row]:
+        """One row per aircraft: its newest batch that is not an import. now_us: the hub's clock, us since 1970 UTC."""
         rows: dict[uuid.UUID, Row] = {}
         for d in self.found:
             b = d.item.batch
-            at = d.span_utc_us[1]
-            if b.lane != Lane.bulk and at >= rows.get(d.item.key.aircraft_id, {"at_utc_us": at})["at_utc_us"]:
+            at = _state_time(d, now_us)
+            if (
+                at is not None
+                and b.lane != Lane.bulk
+                and at >= rows.get(d.item.key.aircraft_id, {"at_utc_us": at})["at_utc_us"]
+            ):
                 rows[d.item.key.aircraft_id] = self._newest_row(d, at)
         return [*rows.values()]
 
@@ -200,6 +205,16 @@ class TableRows:
             if isinstance(r, SessionOpen):
                 row["firmware"] = r.firmware[:200]
         return row | d.newest
+
+
+def _state_time(d: Derived, now_us: int) -> int | None:
+    """When a batch's newest values held: never in the future, so that a wrong clock cannot shut out what comes later.
+    What is sent live with an unknown or absurd clock is taken to be of now; None when it may be of any time."""
+    at, is_live = d.span_utc_us[1], d.item.batch.lane in (Lane.alert, Lane.live)
+    is_known = d.item.batch.best_clock().source != ClockSource.unknown
+    if is_known and at > now_us - (_DAY_US if is_live else now_us):
+        return min(at, now_us)
+    return now_us if is_live else None
 
 
 def _merge(a: Row, b: Row) -> Row:

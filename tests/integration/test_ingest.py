@@ -1,7 +1,10 @@
 """Ingest on a real database, as its own role: envelopes in, rows and signed receipts out."""
 
+import time
+
 import pytest
 
+from shared.clock import ClockSource, TimeMapping
 from shared.envelope import RECEIPT_TYPE, digest, open_envelope
 from shared.receipt import decode_receipt
 from tests.fix_fleet import UTC0_US, Hub, whole_flight
@@ -38,3 +41,34 @@ def test_rows_are_on_the_grid_once_with_the_values_that_were_sent(ingest_hub: Hu
     assert rows[0][2] == 11.98
     assert rows[0][3] == [None] * 8
     assert {armed for *_, armed in rows} == {1, None}
+
+
+STATE = "SELECT armed, battery_v, abs(at_utc_us - extract(epoch FROM now()) * 1000000) < 60000000 FROM aircraft_state"
+
+
+def test_the_newest_state_follows_the_aircraft(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder(clock=clock_now())
+    ingest_hub.pipeline.handle(r.arrivals([r.fly(2_000_000, armed=False), r.fly(2_000_000)]))
+    armed, battery_v, is_now = ingest_hub.rows(r.org_id, STATE)[0]
+    assert (armed, round(battery_v, 2), is_now) == (True, 11.96, True)
+
+
+@pytest.mark.parametrize("years", [-60, -10, 10])
+def test_a_wrong_clock_never_shuts_out_what_comes_later(ingest_hub: Hub, years: int) -> None:
+    r = ingest_hub.new_recorder(clock=clock_now(years))
+    ingest_hub.pipeline.handle([r.arrival(r.fly(2_000_000))])
+    r.clock = clock_now()
+    ingest_hub.pipeline.handle([r.arrival(r.fly(2_000_000, armed=False))])
+    assert ingest_hub.rows(r.org_id, STATE)[0][::2] == (False, True)
+
+
+def test_a_live_aircraft_without_a_clock_is_seen_now(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder(clock=())
+    ingest_hub.pipeline.handle([r.arrival(r.fly(2_000_000))])
+    assert ingest_hub.rows(r.org_id, STATE)[0][::2] == (True, True)
+
+
+def clock_now(years: int = 0) -> tuple[TimeMapping, ...]:
+    """A mapping by which recorder time 0 is now, or years from now."""
+    now_us = int(time.time() * 1e6) + years * 31_557_600_000_000
+    return (TimeMapping(ClockSource.system, 0, now_us, 1000),)
