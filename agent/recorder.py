@@ -393,10 +393,14 @@ class Recorder:
 
         return self.seal_now(now, boundary)
 
+    def unwritten(self) -> list[Frames]:
+        """What is only in memory."""
+        return list(self._waiting.fresh)
+
     def is_empty(self) -> bool:
         """Whether nothing waits: no frame unsealed, no batch without receipt."""
         with self.store.lock:
-            return not self._waiting.fresh and not self._waiting.journaled and not store.queued(self.store.conn)
+            return not self.unwritten() and not self._waiting.journaled and not store.queued(self.store.conn)
 
     def apply_receipts(self, now: Now) -> None:
         """Delete what is receipted without waiting for company."""
@@ -535,6 +539,10 @@ class Recorder:
 
     def keep_to_quota(self, now: Now) -> None:
         """Evict what the quota no longer holds, each run of batches with its gap record in the same transaction."""
+        if self.store.size_bytes() > self.policy.quota_bytes:
+            with self._guarded(now):
+                self.store.limit_log(self.policy.quota_bytes)
+                self.store.shrink()
         while self.store.size_bytes() > self.policy.quota_bytes:
             over = self.store.size_bytes() - int(self.policy.quota_bytes * budget.TARGET)
             rows: list[OutboxRow] = []
@@ -547,6 +555,7 @@ class Recorder:
             self.is_full = not rows and not guard.failed
             if guard.failed or not rows:
                 return
+            self.store.shrink()
         self.is_full = False
 
 

@@ -31,6 +31,7 @@ with without("pandas"):  # sqlite-utils loads it when it is there: 80 MB that a 
 SCHEMA_VERSION = 1
 PAGE_BYTES = 1024
 CHECKPOINT_PAGES = 4096
+_LEAST_CHECKPOINT_PAGES = 32
 SEQ_BITS = 40
 _CHECK_SECONDS = 10.0
 
@@ -255,6 +256,12 @@ class Store:
             )
         wal = self.path.with_name(self.path.name + "-wal")
         return (pages - free) * page + (wal.stat().st_size if wal.exists() else 0)
+
+    def limit_log(self, quota_bytes: int) -> None:
+        """Keep the write-ahead log well below a small quota."""
+        pages = max(min(CHECKPOINT_PAGES, quota_bytes // 8 // PAGE_BYTES), _LEAST_CHECKPOINT_PAGES)
+        with self.lock:
+            self.conn.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     def shrink(self) -> None:
         """Copy the write-ahead log back and give up to 1 MB of free pages back to the file system."""

@@ -1,5 +1,6 @@
 """A recorder on a real SQLite file with a clock that the test sets, and frames made to order."""
 
+import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastcrc import crc16
 
 from agent import journal, store
 from agent.clock_model import ClockModel
@@ -21,6 +23,7 @@ from shared import batch as wire
 from shared import envelope
 from shared.codec import decode_block
 from shared.frames import Frames, join
+from shared.layouts import LAYOUTS
 
 SECOND = 1_000_000
 COPTER = Identity(1, 1, 3, 2, "")
@@ -32,6 +35,7 @@ class Talker:
     def __init__(self, sysid: int = 1) -> None:
         self._voice = Voice(sysid)
         self._count = 0
+        self._dice = random.Random(sysid)
 
     def heartbeat(self, armed: bool = False, mode: int = 0) -> bytes:
         values = {
@@ -47,15 +51,12 @@ class Talker:
         return self._from_autopilot(2, {"time_unix_usec": utc_us, "time_boot_ms": boot_ms})
 
     def attitude(self) -> bytes:
-        """A frame that no other frame equals."""
+        """A frame that no other frame equals, and that packs badly."""
         self._count += 1
-        return self._from_autopilot(30, {"time_boot_ms": self._count, "roll": 0.1})
+        names = ("roll", "pitch", "yaw", "rollspeed", "pitchspeed", "yawspeed")
+        return self._from_autopilot(30, {"time_boot_ms": self._count} | {n: self._dice.random() for n in names})
 
     def _from_autopilot(self, msgid: int, values: dict[str, Any]) -> bytes:
-        from fastcrc import crc16
-
-        from shared.layouts import LAYOUTS
-
         frame = bytearray(self._voice.frame(msgid, values))
         frame[6] = 1
         crc = int(crc16.mcrf4xx(bytes(frame[1:-2]) + bytes((LAYOUTS[msgid].crc_extra,))))

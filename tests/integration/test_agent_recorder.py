@@ -169,6 +169,7 @@ def test_over_the_quota_the_oldest_of_the_lowest_lane_go_with_their_digests_in_g
     bench.recorder.is_live = True
     bench.fly(60, rate_hz=200)
     before = bench.batches()
+    bench.recorder.store.shrink()
     bench.recorder.policy = replace(bench.recorder.policy, quota_bytes=bench.recorder.store.size_bytes() - 40_000)
     bench.recorder.keep_to_quota(bench.now)
     after = bench.batches()
