@@ -1,10 +1,12 @@
-"""A batch's grid as rows of `telemetry_chunks`: runs of consecutive ticks, each channel one SQL array.
+"""Grids as rows of `telemetry_chunks`: runs of consecutive ticks, each channel one SQL array.
 
-All channels of one dtype are laid in one matrix and encoded in a handful of calls: calls cost, not bytes.
+The rows of all grids of a group lie side by side in one matrix per dtype and are encoded in a handful of numpy calls:
+calls cost, not bytes. What remains per batch and channel is one slice of bytes.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ MAX_ROWS = 1000
 """Rows of one chunk: 100 s."""
 
 Ints = NDArray[np.signedinteger]
+Values = Mapping[str, Ints]
+Piece = tuple[Values, int, int]
+"""Rows start .. stop - 1 of a grid's values."""
 _BY_DTYPE: dict[str, list[Channel]] = {
     d: [c for c in CHANNELS if c.dtype == d] for d in ("int16", "int32", "int64") if any(c.dtype == d for c in CHANNELS)
 }
@@ -24,13 +29,23 @@ _ELEMENT_OIDS = {2: 21, 4: 23, 8: 20}
 _pack_head = struct.Struct(">iiiii").pack
 
 
-def chunk_rows(grid: ChannelGrid, offset_us: int) -> list[dict[str, Any]]:
-    """The chunks of `grid`: t0_utc_us, t1_utc_us, n, and the bytes of one SQL array per channel that has data."""
-    rows = []
-    for a, b in runs(grid.tick_us):
-        t0, t1 = int(grid.tick_us[a]) + offset_us, int(grid.tick_us[b - 1]) + offset_us
-        rows.append({"t0_utc_us": t0, "t1_utc_us": t1, "n": b - a} | encode_channels(grid.values, a, b))
-    return rows
+def chunk_rows(grids: Sequence[ChannelGrid], offsets_us: Sequence[int]) -> list[list[dict[str, Any]]]:
+    """Per grid its chunks: t0_utc_us, t1_utc_us, n, and the bytes of one SQL array per channel that has data.
+
+    offsets_us: what is added to each grid's ticks to get UTC.
+    """
+    pieces: list[Piece] = []
+    out: list[list[dict[str, Any]]] = []
+    for grid, offset_us in zip(grids, offsets_us, strict=True):
+        rows = []
+        for a, b in runs(grid.tick_us):
+            pieces.append((grid.values, a, b))
+            t0, t1 = int(grid.tick_us[a]) + offset_us, int(grid.tick_us[b - 1]) + offset_us
+            rows.append({"t0_utc_us": t0, "t1_utc_us": t1, "n": b - a})
+        out.append(rows)
+    for row, arrays in zip((row for rows in out for row in rows), encode_channels(pieces), strict=True):
+        row |= arrays
+    return out
 
 
 def runs(tick_us: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -43,58 +58,107 @@ def runs(tick_us: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
             yield start, min(start + MAX_ROWS, b)
 
 
-def encode_channels(values: Mapping[str, Ints], start: int, stop: int) -> dict[str, bytes]:
-    """Rows start .. stop - 1 of each channel as a binary SQL array; absent samples NULL, absent channels left out."""
-    out: dict[str, bytes] = {}
+def encode_channels(pieces: Sequence[Piece]) -> list[dict[str, bytes]]:
+    """Per piece each channel as a binary SQL array; absent samples are NULL, absent channels left out.
+
+    Of a sized channel the elements up to the last that has data, one after the other.
+    """
+    out: list[dict[str, bytes]] = [{} for _ in pieces]
+    edges = np.concatenate([[0], np.cumsum([b - a for _, a, b in pieces])]).astype(np.int64)
     for dtype, channels in _BY_DTYPE.items():
-        present = [(c, values[c.name][start:stop]) for c in channels if c.name in values]
+        present = [c for c in channels if any(c.name in values for values, _, _ in pieces)]
         if present:
-            out |= _encode(dtype, present, stop - start)
+            _encode(np.dtype(dtype), present, pieces, edges, out)
     return out
 
 
-def _encode(dtype: str, present: list[tuple[Channel, Ints]], n: int) -> dict[str, bytes]:
-    """All channels of one dtype. Of a sized channel the elements up to the last that has data, one after the other."""
-    matrix = np.empty((sum(c.size for c, _ in present), n), dtype)
+def _encode(
+    dtype: np.dtype[Any], present: list[Channel], pieces: Sequence[Piece], edges: NDArray[np.int64],
+    out: list[dict[str, bytes]],
+) -> None:  # fmt: skip
+    """All channels of one dtype of all pieces."""
+    matrix = _laid_out(dtype, present, pieces, int(edges[-1]))
+    absent = matrix == present[0].missing
+    counts = np.add.reduceat(absent, edges[:-1], axis=1, dtype=np.int64)
+    body, starts = _elements(matrix, absent, counts, edges)
+    cells, sizes = counts.tolist(), np.diff(edges).tolist()
+    oid = _ELEMENT_OIDS[dtype.itemsize]
     at = 0
-    for channel, value in present:
-        matrix[at : at + channel.size] = value.T
-        at += channel.size
-    absent = matrix == present[0][0].missing
-    counts = np.count_nonzero(absent, axis=1).tolist()
-    width = matrix.dtype.itemsize
-    body = _elements(matrix, absent, [0 < k < n for k in counts])
-    out, at = {}, 0
-    null = b"\xff\xff\xff\xff" * n
-    for channel, _ in present:
-        used = channel.size
-        while used and counts[at + used - 1] == n:
-            used -= 1
-        if used:
-            rows = range(at, at + used)
-            head = _pack_head(1, int(any(counts[i] for i in rows)), _ELEMENT_OIDS[width], used * n, 1)
-            out[channel.name] = head + b"".join(null if counts[i] == n else body[i] for i in rows)
-        at += channel.size
-    return out
+    for channel in present:
+        size, name = channel.size, channel.name
+        for p, n in enumerate(sizes):
+            used = size
+            while used and cells[at + used - 1][p] == n:
+                used -= 1
+            if used == 1:
+                first = starts[at][p]
+                out[p][name] = _head(cells[at][p] > 0, oid, n) + body[first[0] : first[1]]
+            elif used:
+                rows = range(at, at + used)
+                parts = [body[starts[r][p][0] : starts[r][p][1]] for r in rows]
+                out[p][name] = _head(any(cells[r][p] for r in rows), oid, used * n) + b"".join(parts)
+        at += size
 
 
-def _elements(matrix: Ints, absent: NDArray[np.bool_], has_holes: list[bool]) -> list[bytes]:
-    """Per row its values, each as size and big-endian bytes; in rows with holes a NULL is a size of -1 and no value."""
+@lru_cache(4096)
+def _head(has_null: bool, oid: int, count: int) -> bytes:
+    return _pack_head(1, int(has_null), oid, count, 1)
+
+
+def _laid_out(dtype: np.dtype[Any], present: list[Channel], pieces: Sequence[Piece], total: int) -> Ints:
+    """[elements, rows of all pieces]."""
+    matrix = np.empty((sum(c.size for c in present), total), dtype)
+    nothing = np.full((max(b - a for _, a, b in pieces), 16), present[0].missing, dtype)
+    at = 0
+    for c in present:
+        parts = [
+            values[c.name][a:b] if c.name in values else _nothing(nothing, b - a, c.size) for values, a, b in pieces
+        ]
+        if c.size == 1:
+            np.concatenate(parts, out=matrix[at])
+        else:
+            matrix[at : at + c.size] = np.concatenate(parts).T
+        at += c.size
+    return matrix
+
+
+def _nothing(nothing: Ints, n: int, size: int) -> Ints:
+    return nothing[:n, 0] if size == 1 else nothing[:n, :size]
+
+
+def _elements(
+    matrix: Ints, absent: NDArray[np.bool_], counts: NDArray[np.int64], edges: NDArray[np.int64]
+) -> tuple[bytes, list[list[tuple[int, int]]]]:
+    """Each value as its size and big-endian bytes, a NULL as a size of -1 and no value; and where each cell [element,
+    piece] lies in that."""
     width = matrix.dtype.itemsize
     elements = np.empty(matrix.shape, np.dtype([("size", ">i4"), ("value", f">i{width}")]))
     elements["size"], elements["value"] = width, matrix
-    whole = elements.tobytes()
-    step = elements.itemsize * matrix.shape[1]
-    rows = [whole[i * step : (i + 1) * step] for i in range(len(matrix))]
-    if any(has_holes):
-        at = np.flatnonzero(has_holes)
-        holes, part = absent[at], elements[at]
-        part["size"][holes] = -1
-        units = part.view(">u2").reshape(*part.shape, 2 + width // 2)
-        keep = np.repeat(~holes, 2 + width // 2).reshape(units.shape)
-        keep[..., :2] = True
-        compact = units[keep].tobytes()
-        ends = np.cumsum(step - width * np.count_nonzero(holes, axis=1)).tolist()
-        for i, start, stop in zip(at.tolist(), [0, *ends], ends, strict=False):
-            rows[i] = compact[start:stop]
-    return rows
+    sizes = np.diff(edges) * (4 + width) - width * counts
+    stops = np.cumsum(sizes).reshape(sizes.shape)
+    places: list[list[tuple[int, int]]] = np.stack([stops - sizes, stops], axis=2).tolist()
+    if not counts.any():
+        return elements.tobytes(), places
+    elements["size"][absent] = -1
+    whole = np.flatnonzero(counts.sum(axis=1) == 0)
+    return b"".join(_compacted(elements, absent, set(whole.tolist()))), places
+
+
+def _compacted(elements: NDArray[np.void], absent: NDArray[np.bool_], whole: set[int]) -> Iterator[bytes]:
+    """The rows of `elements` without the values that are absent; `whole`: rows in which none is. Runs of either kind
+    are handled at once."""
+    units = elements.dtype.itemsize // 2
+    start, count = 0, len(elements)
+    while start < count:
+        is_whole = start in whole
+        stop = start + 1
+        while stop < count and (stop in whole) == is_whole:
+            stop += 1
+        part = elements[start:stop]
+        if is_whole:
+            yield part.tobytes()
+        else:
+            keep = np.repeat(~absent[start:stop], units).reshape(*part.shape, units)
+            keep[..., :2] = True
+            yield part.view(">u2").reshape(keep.shape)[keep].tobytes()
+        start = stop

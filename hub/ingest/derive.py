@@ -97,7 +97,13 @@ def make_rows(found: Sequence[Derived]) -> None:
             d.error = f"grid: {type(grid).__name__}: {grid}"[:500]
         else:
             d.grid = grid
-            _one(_fill, d)
+            _one(_sum_up, d)
+    in_flight = [d for d in found if d.grid is not None and d.item.batch.session is not None]
+    for d, rows in zip(in_flight, _all_or_each(_chunks, in_flight), strict=True):
+        if isinstance(rows, Exception):
+            d.error = f"chunks: {type(rows).__name__}: {rows}"[:500]
+        else:
+            d.chunks = rows
 
 
 def grid_input(d: Derived) -> GridInput:
@@ -174,12 +180,14 @@ def _tell(d: Derived, live: LiveEvents) -> None:
     d.events = live.of(d.item.key.org_id, batch.stream, batch.seq, d.block, source)
 
 
-def _fill(d: Derived) -> None:
+def _chunks(found: Sequence[Derived]) -> list[list[dict[str, Any]]]:
+    return chunk_rows([d.grid for d in found if d.grid is not None], [d.offset_us for d in found])
+
+
+def _sum_up(d: Derived) -> None:
     grid = d.grid
     assert grid is not None
     d.grid_rows = len(grid.tick_us)
-    if d.item.batch.session is not None:
-        d.chunks = chunk_rows(grid, d.offset_us)
     if d.grid_rows:
         d.newest = newest_values(grid)
         d.summary = {

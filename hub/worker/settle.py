@@ -128,7 +128,7 @@ def _replace_rows(
     own = [(m.stream_id, m.seq) for m in members if m.session_id in (None, session_id)]
     ids: dict[str, Any] = {"org_id": org_id, "session_id": session_id, "aircraft_id": facts.aircraft_id}
     chunks.delete_chunks(conn, org_id, session_id)
-    rows = [ids | {"settled": True} | row for row in chunk_rows(whole, flight.offset_us)]
+    rows = [ids | {"settled": True} | row for row in chunk_rows([whole], [flight.offset_us])[0]]
     for at in range(0, len(rows), 20):
         chunks.insert_chunks(conn, types.telemetry_chunks.encode(rows[at : at + 20]))
     chunks.delete_events(conn, org_id, session_id, [k[0] for k in own], [k[1] for k in own])
