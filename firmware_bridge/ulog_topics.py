@@ -112,6 +112,7 @@ class _Bounded(io.BytesIO):
 def read_topics(data: bytes, names: Sequence[str]) -> Topics:
     """The topics `names` of a ULog. Refused: log_format (no ULog), log_damaged (nothing in it can be read)."""
     from pyulog import ULog
+    from pyulog.exceptions import ULogException
 
     if not data.startswith(MAGIC):
         raise Refused("log_format", "not a ULog")
@@ -119,7 +120,7 @@ def read_topics(data: bytes, names: Sequence[str]) -> Topics:
         with contextlib.redirect_stdout(io.StringIO()):  # pyulog prints its warnings
             log = ULog(_Bounded(data), list(names), disable_str_exceptions=True)
         return _topics(log)
-    except _BROKEN as e:
+    except (*_BROKEN, ULogException) as e:
         raise Refused("log_damaged", f"{type(e).__name__}: {e}"[:200]) from None
 
 

@@ -95,7 +95,7 @@ def run_tests(args: list[str]) -> int:
     fast = "--fast" in args
     args = [arg for arg in args if arg != "--fast"]
     failed = [] if args else failed_checks()
-    pytest = [sys.executable, "-m", "pytest", *(["-m", "not slow"] if fast else []), *args]
+    pytest = [sys.executable, "-m", "pytest", *(["-m", "not slow"] if fast else []), *(args or ["-rs"])]
     if not any(arg == "-p" or arg.startswith(("-n", "--numprocesses", "--pdb")) for arg in args):
         pytest += ["-n", "2", "--dist", "loadfile"]
     status = subprocess.call(pytest, cwd=ROOT)

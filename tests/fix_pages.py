@@ -216,9 +216,9 @@ def _fill(hub: PagesHub) -> None:
     hub.fly(heron, heron.recording.armed_us + 60_000_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless Chromium; skips where there is none."""
+    """A headless Chromium; skips where there is none. It holds the thread's event loop: not for a whole session."""
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs a browser: {CHROMIUM} is not on this machine")
     from playwright.sync_api import sync_playwright

@@ -1,5 +1,6 @@
 """A hub's data folder: made once, opened by many, and its database and broker found."""
 
+import json
 import stat
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from hub.installation import Enrolling, Installation
 from hub.migrate import migrate
 from hub.settings import HubSettings
 from tests.fix_broker import certificate_request, connect
+from tests.fix_hub_database import PASSWORDS
 from tests.fix_postgres import Database
 
 
@@ -31,6 +33,9 @@ def test_processes_that_open_it_at_once_share_every_secret(tmp_path: Path) -> No
 
 def test_the_roles_of_a_database_of_ones_own_can_log_in(tmp_path: Path, postgres: Database) -> None:
     installation = Installation(HubSettings(data_dir=tmp_path, database_url=postgres.url()))
+    (installation.secrets / "roles.json").write_text(
+        json.dumps(PASSWORDS)
+    )  # roles are the server's: shared by all tests
     migrate(installation.admin_url(), installation.role_passwords)
     with psycopg.connect(installation.database_url("dbx_api")) as connection:
         assert connection.execute("SELECT current_user::text, current_database()").fetchone() == (
