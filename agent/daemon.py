@@ -25,12 +25,13 @@ from agent.https import HttpsUplink
 from agent.identity import Identity
 from agent.link import LinkReader
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
-from agent.recorder import Now, Recorder
+from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
 from agent.settings import AgentSettings
 from agent.source import LinkSource, LogSource
 from agent.uplink import Uplink
 from agent.version import VERSION
+from agent.waiting import Now
 from shared.errors import Refused
 from shared.scoring import load_bundle, packaged_bundle, read_keys
 from shared.topics import Lane
@@ -180,7 +181,7 @@ class Daemon:
         if self.uplink is not None:
             while self.uplink.directives:
                 self.pipeline.directives.append(self.uplink.directives.popleft())
-        if not (came and self.source.is_hurried):
+        if not (came and self.source.is_behind):
             self.stop.wait(STEP_S)
 
     def _is_outrun(self) -> bool:

@@ -12,7 +12,9 @@ from typing import Any
 
 import cbor2
 
-from agent.recorder import Now, Policy, Recorder
+from agent.policy import Policy
+from agent.recorder import Recorder
+from agent.waiting import Now
 from shared.receipt import Directive
 from shared.records import DirectiveReport
 

@@ -14,9 +14,10 @@ from typing import Protocol
 from agent import directives
 from agent.clock_model import ClockModel
 from agent.companion import Companion
-from agent.recorder import Now, Recorder
+from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
 from agent.source import Source, Taken
+from agent.waiting import Now
 from agent.watch import Sighting, Watch
 from firmware_bridge.vehicle import VehicleTracker
 from shared.clock import ClockSource

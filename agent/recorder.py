@@ -10,17 +10,18 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import cbor2
 
 from agent import budget, journal, store
 from agent.clock_model import ClockModel
+from agent.policy import Policy, Totals
 from agent.sealing import MAX_BATCH_BYTES, Content, Signer, seal, split
 from agent.session import PREROLL_US, Identity, RecorderState, pack_state
 from agent.store import JournalRow, OutboxRow, Store
 from agent.tally import Tally, count
+from agent.waiting import Loss, Now, Waiting, loss_of
 from shared.batch import Counts
 from shared.frames import Frames, join
 from shared.ids import new_id
@@ -45,75 +46,11 @@ Reopen = Callable[["RecorderState"], tuple[Store, "RecorderState", Gap]]
 """Sets a torn store aside and gives a new one, its state and the gap record that says so."""
 
 
-class Now(NamedTuple):
-    """recorder_us: the clock that stamps frames. wall_us: this machine's monotonic clock (the same on a live link)."""
-
-    recorder_us: int
-    wall_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How to record; directives change it. record: "always", or "armed" (then only the pre-roll is kept in memory)."""
-
-    record: str = "always"
-    journal_us: int = 850_000
-    live_us: int = 2 * _US
-    backlog_us: int = 30 * _US
-    max_memory_bytes: int = 16 << 20
-    quota_bytes: int = 2 << 30
-
-
-@dataclass(slots=True)
-class Totals:
-    """What this process has done; bytes are raw MAVLink except wire_bytes (envelopes)."""
-
-    frames: int = 0
-    journaled: int = 0
-    sealed: int = 0
-    batches: int = 0
-    raw_bytes: int = 0
-    wire_bytes: int = 0
-    bad_crc: int = 0
-    junk_bytes: int = 0
-    sessions: int = 0
-    findings: int = 0
-    gaps: int = 0
-    receipted: int = 0
-    receipt_mismatch: int = 0
-    write_errors: int = 0
-
-
-@dataclass(slots=True)
-class Loss:
-    """Frames lost before they were sealed, to be owned up to by a gap record."""
-
-    frames: int | None = 0
-    size_bytes: int = 0
-    from_us: int | None = None
-    to_us: int | None = None
-    detail: str = ""
-
-
 @dataclass(slots=True)
 class _Guard:
     """Whether the guarded step failed."""
 
     failed: bool = False
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Frames that are not sealed: `journaled` are on disk too (up to row last_id), `fresh` only here."""
-
-    fresh: list[Frames] = field(default_factory=list)
-    journaled: list[Frames] = field(default_factory=list)
-    last_id: int = 0
-    fresh_since_us: int | None = None
-    since_us: int | None = None
-    size_bytes: int = 0
-    fresh_bytes: int = 0
-    first_us: int | None = None
 
 
 class Recorder:
@@ -141,13 +78,16 @@ class Recorder:
         """What the last failed write said; empty while writing works."""
         self.is_full = False
         """Whether the quota is filled with what may not be evicted: frames are lost until there is room."""
+        self.suspect = ""
+        """What a reader of the store met that only damage explains; the store is then replaced."""
         self.generation = 0
         """Grows when the store is replaced."""
         self.reopen = reopen
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         self._counts = Counts()
         self._receipts_since_us: int | None = None
         self._retry_at_us = 0
+        self._position = state.position
         self._losses_since_us: int | None = None
 
     # --- frames in
@@ -155,33 +95,21 @@ class Recorder:
     def add(self, frames: Frames, now: Now, position: int | None = None) -> None:
         """Take frames that were received; they are on disk within journal_us of the next `tick`s."""
         if position is not None:
-            self.state.position = position
+            self._position = position
         if not len(frames):
             return
         self.totals.frames += len(frames)
         self.totals.raw_bytes += len(frames.data)
         if self.is_full:
-            span = int(frames.time_us[0]), int(frames.time_us[-1])
-            self.lost("write_failed", Loss(len(frames), len(frames.data), *span, "the quota is full of held flights"))
-            return
-        w = self._waiting
-        w.fresh.append(frames)
-        w.fresh_bytes += len(frames.data)
-        w.size_bytes += len(frames.data)
-        w.fresh_since_us = now.wall_us if w.fresh_since_us is None else w.fresh_since_us
-        w.since_us = now.wall_us if w.since_us is None else w.since_us
-        w.first_us = int(frames.time_us[0]) if w.first_us is None else w.first_us
-        if w.size_bytes >= MAX_BATCH_BYTES and self._is_kept():
+            return self.lost("write_failed", loss_of(frames, "the quota is full of held flights"))
+        self._waiting.add(frames, now.wall_us)
+        if self._waiting.size_bytes >= MAX_BATCH_BYTES and self._is_kept(now) and not self._is_resting(now):
             self.seal_now(now)
 
     def take_back(self, frames: Frames, row: JournalRow, now: Now) -> None:
         """A journal row of an earlier run: already on disk, to be sealed."""
-        w = self._waiting
-        w.journaled.append(frames)
-        w.last_id = row.id
-        w.size_bytes += len(frames.data)
-        w.since_us = now.wall_us if w.since_us is None else w.since_us
-        self.state.position = max(self.state.position, row.position)
+        self._waiting.take_back(frames, row.id, now.wall_us)
+        self._position = max(self._position, row.position)
 
     def saw_damage(self, bad_crc: int, junk_bytes: int) -> None:
         """Damage that the scanner met since the last call."""
@@ -192,31 +120,27 @@ class Recorder:
 
     def lost(self, reason: str, loss: Loss) -> None:
         """Own up to a loss; a gap record goes out with the next batch."""
-        known = self.losses.setdefault(reason, Loss(from_us=loss.from_us))
-        known.frames = None if known.frames is None or loss.frames is None else known.frames + loss.frames
-        known.size_bytes += loss.size_bytes
-        known.to_us = loss.to_us
-        known.detail = loss.detail or known.detail
+        self.losses.setdefault(reason, Loss()).add(loss)
         self._counts = replace(self._counts, dropped=self._counts.dropped + (loss.frames or 0))
 
     # --- what is due
 
     def tick(self, now: Now) -> None:
         """Journal or seal what is due. Never raises for a full or failing disk: it is tried again a second later."""
-        w = self._waiting
-        if self.write_failed and now.wall_us < self._retry_at_us:
+        if self._is_resting(now):
             return self._bound_memory()
+        if self.suspect:
+            self._replace_store()
         if self.is_full:
             self.keep_to_quota(now)
-        if not self._is_kept():
-            self._trim_preroll(now)
-        elif self._seal_is_due(now, 0):
+        span_us, batch_us = self._waiting.span_us(now), self.policy.live_us if self.is_live else self.policy.backlog_us
+        is_journal_due = self._waiting.fresh_us(now) >= self.policy.journal_us
+        if not self._is_kept(now):
+            self._waiting.trim(now.recorder_us - PREROLL_US)
+        elif span_us >= batch_us or (is_journal_due and span_us >= batch_us - _EARLY_US):
             self.seal_now(now)
-        elif w.fresh_since_us is not None and now.wall_us - w.fresh_since_us >= self.policy.journal_us:
-            if self._seal_is_due(now, _EARLY_US):
-                self.seal_now(now)
-            else:
-                self.journal_now(now)
+        elif is_journal_due:
+            self.journal_now(now)
         if self.receipts and self._receipts_since_us is None:
             self._receipts_since_us = now.wall_us
         waited = now.wall_us - (self._receipts_since_us or now.wall_us)
@@ -234,26 +158,16 @@ class Recorder:
         """Losses that go on are told of every few seconds, not ten times a second."""
         return self._losses_since_us is not None and now.wall_us - self._losses_since_us >= LOSS_PATIENCE_US
 
-    def _is_kept(self) -> bool:
-        return self.policy.record != "armed" or self.state.session is not None or self._is_pinned(0)
+    def _is_kept(self, now: Now) -> bool:
+        """Whether frames are recorded now, or only held as pre-roll."""
+        return self.policy.record != "armed" or self.state.session is not None or self._is_pinned(now.recorder_us)
 
-    def _is_pinned(self, from_us: int) -> bool:
-        return self.state.pin_until_us is not None and from_us <= self.state.pin_until_us
+    def _is_pinned(self, time_us: int) -> bool:
+        return self.state.pin_until_us is not None and time_us <= self.state.pin_until_us
 
-    def _seal_is_due(self, now: Now, early_us: int) -> bool:
-        w = self._waiting
-        if w.since_us is None:
-            return False
-        span = max(now.wall_us - w.since_us, now.recorder_us - (w.first_us or now.recorder_us))
-        return span + early_us >= (self.policy.live_us if self.is_live else self.policy.backlog_us)
-
-    def _trim_preroll(self, now: Now) -> None:
-        """While only flights are recorded, keep the last 30 s in memory as the next flight's pre-roll."""
-        w = self._waiting
-        while w.fresh and int(w.fresh[0].time_us[-1]) < now.recorder_us - PREROLL_US:
-            w.size_bytes -= len(w.fresh[0].data)
-            w.fresh_bytes -= len(w.fresh.pop(0).data)
-        w.first_us = int(w.fresh[0].time_us[0]) if w.fresh else None
+    def _is_resting(self, now: Now) -> bool:
+        """Whether a write failed a moment ago; it is tried again a second later."""
+        return bool(self.write_failed) and now.wall_us < self._retry_at_us
 
     def journal_now(self, now: Now) -> bool:
         """Put what is only in memory on disk. False when the disk refuses."""
@@ -262,14 +176,13 @@ class Recorder:
             return True
         frames = join(w.fresh)
         session = self.state.session.session if self.state.session else None
-        row = JournalRow(0, self.state.boot, session, len(frames), self.state.position, journal.pack(frames))
+        row = JournalRow(0, self.state.boot, session, len(frames), self._position, journal.pack(frames))
         with self._guarded(now) as guard, self.store.transaction() as conn:
-            w.last_id = store.add_journal(conn, row)
+            row_id = store.add_journal(conn, row)
             self._apply_receipts(conn)
         if guard.failed:
             return False
-        w.journaled.append(frames)
-        w.fresh, w.fresh_bytes, w.fresh_since_us = [], 0, None
+        w.now_journaled(frames, row_id)
         self.totals.journaled += len(frames)
         return True
 
@@ -278,19 +191,20 @@ class Recorder:
         w = self._waiting
         if not w.fresh and not w.journaled and boundary is None:
             return True
-        frames = join(w.journaled + w.fresh)
+        frames = w.all()
         fresh = sum(len(f) for f in w.fresh)
         with self._guarded(now) as guard, self._change() as (conn, draft):
             for part in split(frames):
                 self._put_frames(conn, draft, part)
             store.drop_journal(conn, w.last_id)
+            draft.position = self._position
             self._put_waiting_records(conn, draft, now, boundary is not None)
             if boundary is not None:
                 boundary(conn, draft)
             draft.trim_recent(now.recorder_us)
         if guard.failed:
             return False
-        self._waiting = _Waiting()
+        self._waiting, self._position = Waiting(), self.state.position
         self.totals.journaled += fresh
         self.totals.sealed += len(frames)
         self.keep_to_quota(now)
@@ -317,7 +231,9 @@ class Recorder:
 
         def boundary(conn: sqlite3.Connection, draft: RecorderState) -> None:
             self._close(conn, draft, "reboot", None, now)
-            draft.boot, draft.covered_us, draft.epoch = new_id(), None, epoch or draft.epoch
+            draft.boot, draft.covered_us = new_id(), None
+            if epoch is not None:
+                draft.epoch, draft.position = epoch, 0
             draft.wire.clear()
             draft.recent.clear()
 
@@ -362,6 +278,7 @@ class Recorder:
 
     def set_policy(self, policy: Policy, report: DirectiveReport, values: bytes, now: Now) -> None:
         """Record by another policy from here on, and say so; both are on disk together."""
+        self.seal_now(now)
         self._remember("policy", values, report, now)
         self.policy = policy
 
@@ -519,23 +436,17 @@ class Recorder:
 
     def _replace_store(self) -> None:
         """The file is torn: set it aside and go on in a new one; what is in memory is written there."""
-        w = self._waiting
-        w.fresh, w.journaled, w.last_id = w.journaled + w.fresh, [], 0
-        w.fresh_bytes = w.size_bytes
+        self._waiting.none_journaled()
         self.store.close()
         self.store, self.state, gap = self.reopen(self.state)
         self.records.append(gap)
         self.generation += 1
+        self.suspect = ""
 
     def _bound_memory(self) -> None:
         """Drop the oldest frames that are only in memory when they exceed the bound, and own up to it."""
-        w = self._waiting
-        while w.fresh_bytes > self.policy.max_memory_bytes and w.fresh:
-            oldest = w.fresh.pop(0)
-            w.fresh_bytes -= len(oldest.data)
-            w.size_bytes -= len(oldest.data)
-            span = int(oldest.time_us[0]), int(oldest.time_us[-1])
-            self.lost("write_failed", Loss(len(oldest), len(oldest.data), *span, self.write_failed))
+        for frames in self._waiting.drop_over(self.policy.max_memory_bytes):
+            self.lost("write_failed", loss_of(frames, self.write_failed))
 
     def keep_to_quota(self, now: Now) -> None:
         """Evict what the quota no longer holds, each run of batches with its gap record in the same transaction."""

@@ -12,11 +12,13 @@ import cbor2
 
 from agent import journal, salvage, store
 from agent.clock_model import ClockModel
-from agent.recorder import Now, Policy, Recorder
+from agent.policy import Policy
+from agent.recorder import Recorder
 from agent.salvage import FindKey, Salvaged, open_store, reset_gap, set_aside
 from agent.sealing import Chain, Signer
 from agent.session import RecorderState, unpack_state
 from agent.store import Store
+from agent.waiting import Now
 from shared.errors import Refused
 from shared.frames import Frames, no_frames
 from shared.ids import new_id
@@ -109,7 +111,6 @@ def _settle(recorder: Recorder, epoch: uuid.UUID, now: Now) -> None:
     _seal_journal(recorder, now)
     if not same:
         recorder.new_boot(now, epoch)
-        recorder.state.position = 0
     recorder.clock = clock
 
 

@@ -1,5 +1,6 @@
 """What goes out next: reads the outbox in order of lanes, and gives again what was lost on the way."""
 
+import sqlite3
 from collections import deque
 
 from agent import store
@@ -34,6 +35,15 @@ class SendQueue:
         A batch whose bytes no longer have their digest is damaged on disk: it is handed to the recorder, which takes
         it out with a gap record.
         """
+        try:
+            return self._next(lane)
+        except sqlite3.ProgrammingError:  # the store is being replaced; `is_reset` says when it is
+            return None
+        except sqlite3.DatabaseError as e:
+            self._recorder.suspect = str(e)
+            return None
+
+    def _next(self, lane: Lane) -> tuple[OutboxRow, bytes] | None:
         opened = self._recorder.store
         while row := self._next_row(lane):
             with opened.lock:

@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from agent.recorder import Policy
+from agent.policy import Policy
 
 LINK_KINDS = ("serial", "udp-server", "udp-client", "tcp", "file")
 TRANSPORTS = ("mqtt", "https", "none")

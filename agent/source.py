@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from agent.link import LinkReader
-from agent.recorder import Loss
+from agent.waiting import Loss
 from firmware_bridge.framing import Scanner
 from firmware_bridge.tlog import open_log, read_tlog
 from shared.frames import Frames, join, no_frames
@@ -43,6 +43,8 @@ class Source(Protocol):
     def is_ended(self) -> bool: ...
     @property
     def is_hurried(self) -> bool: ...
+    @property
+    def is_behind(self) -> bool: ...
 
 
 class LinkSource:
@@ -50,6 +52,7 @@ class LinkSource:
 
     is_ended = False
     is_hurried = False
+    is_behind = False
 
     def __init__(self, reader: LinkReader, clock: Callable[[], int]) -> None:
         self._reader = reader
@@ -89,6 +92,8 @@ class LogSource:
         steps = np.clip(np.diff(self.frames.time_us, prepend=self.frames.time_us[:1]), 0, LONGEST_PAUSE_US)
         self._due_us = np.cumsum(steps)
         self._from: tuple[float, int] | None = None
+        self.is_behind = speed is None
+        """Whether the next piece is due already."""
 
     @property
     def epoch(self) -> uuid.UUID:
@@ -124,7 +129,8 @@ class LogSource:
         stop = min(piece, int(np.searchsorted(self.frames.offsets, self.frames.offsets[start] + _PIECE_BYTES)))
         stop = min(max(stop, start + 1), n)
         if self._speed is not None:
-            stop = min(stop, self._due(self._speed))
+            due = self._due(self._speed)
+            stop, self.is_behind = min(stop, due), due > stop
         self.position = max(stop, start)
         return Taken(self.frames.slice(start, self.position), *self._take_damage(), None, self.position)
 

@@ -16,9 +16,11 @@ from agent import journal, store
 from agent.clock_model import ClockModel
 from agent.companion import Voice
 from agent.identity import signer_of
-from agent.recorder import Now, Policy, Recorder
+from agent.policy import Policy
+from agent.recorder import Recorder
 from agent.recovery import start
 from agent.session import Identity
+from agent.waiting import Now
 from shared import batch as wire
 from shared import envelope
 from shared.codec import decode_block

@@ -30,11 +30,12 @@ from agent.companion import Companion
 from agent.identity import signer_of
 from agent.link import LinkReader
 from agent.pipeline import Pipeline
-from agent.recorder import Now, Policy
+from agent.policy import Policy
 from agent.recorder_clock import now_us
 from agent.recovery import start
 from agent.settings import LinkSettings
 from agent.source import LinkSource
+from agent.waiting import Now
 from agent.watch import Watch
 from firmware_bridge.tlog import open_log, read_tlog
 from hub.embedded.broker import NatsBroker

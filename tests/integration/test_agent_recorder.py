@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from agent import store
-from agent.recorder import Loss, Now
 from agent.session import Identity
+from agent.waiting import Loss, Now
 from shared.frames import join
 from shared.receipt import make_receipt
 from shared.records import Finding

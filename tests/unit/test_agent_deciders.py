@@ -10,7 +10,7 @@ from agent import budget
 from agent.companion import Companion, Voice
 from agent.directives import Refusal, policy_from
 from agent.link import Inbox
-from agent.recorder import Policy
+from agent.policy import Policy
 from agent.sealing import Chain, split
 from agent.session import Identity, OpenSession, RecorderState, pack_state, unpack_state
 from agent.store import OutboxRow
@@ -42,7 +42,7 @@ def test_a_late_frame_or_a_restart_of_the_sequence_counts_as_no_loss() -> None:
     late = raw[:50] + raw[51:60] + [raw[50]] + raw[61:70]
     tally, _ = count(frames_of(late, 0), {})
     assert tally.wire_lost[1, 1] <= 12
-    restarted, _ = count(frames_of(raw[60:] + [Talker().attitude()], 0), {})
+    restarted, _ = count(frames_of([*raw[60:], Talker().attitude()], 0), {})
     assert restarted.wire_lost[1, 1] == 0
 
 
@@ -55,7 +55,14 @@ def test_several_systems_are_counted_apart() -> None:
 
 def test_the_watch_says_where_arming_and_disarming_were_seen() -> None:
     talker, watch = Talker(), Watch()
-    raw = [talker.heartbeat(), talker.attitude(), talker.heartbeat(True), talker.attitude(), talker.heartbeat(), talker.attitude()]
+    raw = [
+        talker.heartbeat(),
+        talker.attitude(),
+        talker.heartbeat(True),
+        talker.attitude(),
+        talker.heartbeat(),
+        talker.attitude(),
+    ]
     sightings, _ = watch.update(frames_of(raw, 0))
     assert [(s.index, s.kind) for s in sightings if s.kind != "mode"] == [(2, "armed"), (5, "disarmed")]
 
@@ -148,8 +155,12 @@ small = st.integers(0, 2**31)
 
 
 @given(small, small, st.dictionaries(st.integers(0, 9999), small, max_size=5), st.booleans(), st.none() | small)
-def test_the_state_survives_its_packing(a: int, b: int, messages: dict[int, int], is_flying: bool, c: int | None) -> None:
-    state = RecorderState(Chain(1, uuid.uuid4(), a + 1, b"h" * 32), uuid.uuid4(), uuid.uuid4(), c, None, {(1, 1): 5}, b, c)
+def test_the_state_survives_its_packing(
+    a: int, b: int, messages: dict[int, int], is_flying: bool, c: int | None
+) -> None:
+    state = RecorderState(
+        Chain(1, uuid.uuid4(), a + 1, b"h" * 32), uuid.uuid4(), uuid.uuid4(), c, None, {(1, 1): 5}, b, c
+    )
     if is_flying:
         tally = Tally(1, a, b, first_us=c, last_us=c)
         tally.by_message.update(messages)
