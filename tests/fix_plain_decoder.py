@@ -198,6 +198,12 @@ def clocks(
     place = {(id(s), k): row for s in slots for row, k in enumerate(s["frames"])}
     of_frame = {k: (i, s) for i, s in enumerate(slots) for k in s["frames"]}
     stamps: list[int] = []
+    for k in reversed(range(n)):  # the last one written is the first anchor
+        i, s = of_frame[k]
+        column = clock_column(s) if modes[i] & 3 == 1 else None
+        if column is not None:
+            own = column.x[place[id(s), k]] % (1 << 8 * column.width)
+            state[s["key"][:2]] = own * 1000 if column.name == "time_boot_ms" else own
     for k in range(n):
         i, s = of_frame[k]
         row, mode, t = place[id(s), k], modes[i] & 3, 0

@@ -14,6 +14,8 @@ from shared.codec.table import CLOCK_MS, ELEMENTS
 Ints = NDArray[np.int64]
 _HEAD_BITS = 24
 """What a column's head costs, roughly, when coding by difference is weighed against a clock chain."""
+_NARROW = 1 << 29
+"""Below this, x and its second differences fit the 32 bits of a narrow clock column, and so the state stays exact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,16 +55,30 @@ def difference_clocks(c: Content, slots: Slots, columns: Columns, values: Values
     source = np.repeat(slots.source()[columns.slot[timed]], rows)
     width = columns.width[timed].repeat(rows)
     true = _unwrapped(own, clock, width, wire, source)
-    mode = _clock_modes(own, true, clock == CLOCK_MS, wire, source, rag, width)
-    chain = np.lexsort((wire, source))
-    chain = chain[mode.repeat(rows)[chain] > 0]
-    x = own.copy()
-    x[chain] = clocks.differences(true[chain], clock[chain] == CLOCK_MS, heads(source[chain]))
+    mode = _clock_modes(own, true, clock == CLOCK_MS, wire, source, rag)
+    x = _chain(mode, true, clock == CLOCK_MS, wire, source, rag, columns.width[timed])
     chained = np.repeat(mode == clocks.CHAINED, rows)
     values.value[at[chained]] = x[chained]
     modes[columns.slot[timed]] = mode
     _receive_times(modes, values, frame, wire, time, true, elapsed, rag, columns.slot[timed], mode)
     return modes
+
+
+def _chain(
+    mode: Ints, true: Ints, is_ms: NDArray[np.bool_], wire: Ints, source: Ints, rag: Ragged, width: Ints
+) -> Ints:
+    """x of the frames in the chain; columns too narrow to hold theirs are put APART in `mode`. width: per column."""
+    order = np.lexsort((wire, source))
+    while True:
+        chain = order[mode.repeat(rag.rows)[order] > 0]
+        first, anchor = heads(source[chain]), np.repeat(mode == clocks.ANCHOR, rag.rows)[chain]
+        x = np.zeros_like(true)
+        x[chain] = clocks.differences(true[chain], is_ms[chain], first, clocks.origins(true[chain], first, anchor))
+        fits = np.logical_and.reduceat(np.abs(x) < _NARROW, rag.starts)
+        narrow = (mode == clocks.CHAINED) & (width < 8) & ~fits
+        if not narrow.any():
+            return x
+        mode[narrow] = clocks.APART
 
 
 def _receive_times(
@@ -91,9 +107,7 @@ def _unwrapped(own: Ints, clock: Ints, width: Ints, wire: Ints, source: Ints) ->
     return np.where(narrow, reference + series.sign_extend(own - reference, np.int64(32)), true)
 
 
-def _clock_modes(
-    own: Ints, true: Ints, is_ms: NDArray[np.bool_], wire: Ints, source: Ints, rag: Ragged, width: Ints
-) -> Ints:
+def _clock_modes(own: Ints, true: Ints, is_ms: NDArray[np.bool_], wire: Ints, source: Ints, rag: Ragged) -> Ints:
     """Per clock column: APART, ANCHOR or CHAINED."""
     sane = (true >= 0) & (true < 1 << 52)
     joins = np.logical_and.reduceat(sane, rag.starts)
@@ -101,10 +115,10 @@ def _clock_modes(
     for _ in range(2):
         chain = order[joins.repeat(rag.rows)[order]]
         x = np.zeros_like(own)
-        x[chain] = clocks.differences(true[chain], is_ms[chain], heads(source[chain]))
-        before = np.logical_not(heads(source[chain]))
+        first = heads(source[chain])
+        x[chain] = clocks.differences(true[chain], is_ms[chain], first, true[chain][first])
         backward = np.zeros(len(own), np.int64)
-        backward[chain] = before & (x[chain] < 0)
+        backward[chain] = x[chain] < 0
         joins &= np.add.reduceat(backward, rag.starts) * 4 <= rag.rows
     chained = _best_size(x, rag)
     anchored = _best_size(own, rag) + _HEAD_BITS

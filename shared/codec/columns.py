@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.content import ramp, spans
-from shared.codec.table import ELEMENTS, TEXTS
+from shared.codec.table import ELEMENTS, HAS_TEXT, TEXTS
 
 Ints = NDArray[np.int64]
 
@@ -67,9 +67,9 @@ def columns_of(slots: Slots) -> Columns:
         order = np.argsort(block, kind="stable")
         slot, element = slot[order], element[order]
         position = np.argsort(order, kind="stable")
+        first = position.take(first + len(times), mode="clip")
     else:
-        position = np.arange(len(slot))
-    first = np.append(position, len(slot))[np.minimum(first + len(times), len(slot))]
+        first = first + len(times)
     width = np.where(element < 0, 8, ELEMENTS.width[element])
     at = slots.start[slot] + np.where(element < 0, 0, ELEMENTS.offset[element])
     return Columns(slot, element, slots.rows[slot], width, at, slots.width[slot], first)
@@ -77,9 +77,8 @@ def columns_of(slots: Slots) -> Columns:
 
 def text_spans(slots: Slots) -> tuple[Ints, Ints]:
     """(start, length) of every text field of every row in the payload bytes, in order of slot, field, row."""
-    found = [
-        (g, offset, length) for g, i in enumerate(slots.layout.tolist()) if TEXTS[i] for offset, length in TEXTS[i]
-    ]
+    slot = HAS_TEXT[slots.layout].nonzero()[0].tolist()
+    found = [(g, offset, length) for g in slot for offset, length in TEXTS[int(slots.layout[g])]]
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     g, offset, length = (np.array(x) for x in zip(*found, strict=True))

@@ -63,12 +63,14 @@ class Content:
 def ramp(lengths: Ints) -> Ints:
     """0 .. lengths[0] - 1, 0 .. lengths[1] - 1, ... in one array."""
     ends = lengths.cumsum()
-    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    return np.arange(int(ends[-1]) if len(ends) else 0) - (ends - lengths).repeat(lengths)
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
     """The indices starts[i] .. starts[i] + lengths[i] - 1 for every i, in one array."""
-    return ramp(lengths) + starts.repeat(lengths)
+    ends = lengths.cumsum()
+    indices: Ints = np.arange(int(ends[-1]) if len(ends) else 0) + (starts - ends + lengths).repeat(lengths)
+    return indices
 
 
 def stable_order(keys: Ints) -> Ints:

@@ -1,5 +1,7 @@
 """Blocks back to columns, many at once: numpy's cost is per call, so the columns of all blocks are decoded together."""
 
+import itertools
+
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
@@ -55,19 +57,19 @@ def _cut(parts: list[Parts], frame: Membership, payload: Bytes, time: Ints) -> l
     slots = frame.slots
     columns = (slots.block, slots.msgid, slots.sysid, slots.compid, slots.rows, slots.width)
     groups: list[list[MessageGroup]] = [[] for _ in parts]
-    frames = np.append(0, np.cumsum([p.frames for p in parts])).tolist()
-    rows_of = (frame.order - np.repeat(frames[:-1], [p.frames for p in parts])).astype(np.int32)
+    counts = [p.frames for p in parts]
+    frames = [0, *itertools.accumulate(counts)]
+    rows_of = frame.order.astype(np.int32)
+    if len(parts) > 1:
+        rows_of -= np.repeat(np.array(frames[:-1], np.int32), counts)
     at = row = 0
     for block, msgid, sysid, compid, rows, width in zip(*(x.tolist() for x in columns), strict=True):
         if msgid >= 0:
             payloads = payload[at : at + rows * width].reshape(rows, width)
             groups[block].append(MessageGroup(msgid, sysid, compid, rows_of[row : row + rows], payloads))
         at, row = at + rows * width, row + rows
-    edges = (
-        np.append(0, np.cumsum(np.bincount(slots.block, slots.rows * slots.width, len(parts))))
-        .astype(np.int64)
-        .tolist()
-    )
+    sizes = np.bincount(slots.block, slots.rows * slots.width, len(parts)).astype(np.int64)
+    edges = [0, *sizes.cumsum().tolist()]
     made = []
     for i, p in enumerate(parts):
         made.append(Block(p.frames, time[frames[i] : frames[i + 1]], groups[i], p, payload[edges[i] : edges[i + 1]]))

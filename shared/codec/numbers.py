@@ -85,11 +85,13 @@ def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -
 def _raw_bits(sections: list[bytes], size: Ints, per_block: Ints) -> NDArray[np.uint64]:
     """Raw values of `size` bits from the bit strings of all blocks; per_block: how many values each block has."""
     end = size.cumsum()
-    bounds = np.append(0, end)[np.append(0, per_block.cumsum())]
-    used = np.diff(bounds)
+    last = per_block.cumsum()
+    bounds = np.where(last > 0, end[last - 1], 0) if len(end) else np.zeros_like(last)
+    used = bounds.copy()
+    used[1:] -= bounds[:-1]
     lengths = np.array([len(s) for s in sections], np.int64)
     require((lengths == (used + 7) >> 3).all(), "raw bits")
-    begin = (lengths.cumsum() - lengths) * 8 - bounds[:-1]
+    begin = (lengths.cumsum() - lengths) * 8 - (bounds - used)
     data = joined(sections, SPARE)
     at = end - size
     at += begin[0] if len(sections) == 1 else begin.repeat(per_block)
@@ -110,16 +112,16 @@ def series_values(parts: list[Parts], v: Varying) -> Ints:
     """Numbers of the varying columns: residuals summed up."""
     rag, blocks = v.rag, len(parts)
     columns = np.bincount(v.block, minlength=blocks)
-    zero = np.zeros(len(v.p), np.int64)
-    # heads travel in column order, values in stream order
-    by_column = stable_order(v.column)
-    head = np.empty(len(v.p), np.int64)
-    head[by_column] = _tokens([x.heads for x in parts], [x.head_bits for x in parts], zero, columns)
-    head <<= v.p
-    count = np.bincount(v.block, weights=rag.rows, minlength=blocks).astype(np.int64)
-    value = _tokens([x.tokens for x in parts], [x.value_bits for x in parts], v.p.repeat(rag.rows), count)
-    if not len(head):
+    counts = np.concatenate([columns, np.bincount(v.block, rag.rows, blocks).astype(np.int64)])
+    p = np.concatenate([np.zeros(len(v.p), np.int64), v.p.repeat(rag.rows)])
+    tokens = [*(x.heads for x in parts), *(x.tokens for x in parts)]
+    numbers = _tokens(tokens, [*(x.head_bits for x in parts), *(x.value_bits for x in parts)], p, counts)
+    value = numbers[len(v.p) :]
+    if not len(v.p):
         return value
+    head = np.empty(len(v.p), np.int64)
+    head[stable_order(v.column)] = numbers[: len(v.p)]  # heads travel in column order, values in stream order
+    head <<= v.p
     first = value[rag.starts] + head
     second = (v.order == 2).nonzero()[0]
     if len(second):

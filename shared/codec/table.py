@@ -97,6 +97,7 @@ SIZE = np.array([x.size for x in _LAYOUTS] + [0], np.int64)
 MIN_SIZE = np.array([x.min_size for x in _LAYOUTS] + [0], np.int64)
 TEXTS: tuple[list[tuple[int, int]], ...] = (*(_texts(x) for x in _LAYOUTS), [])
 """Per layout: (offset, length) of its text fields."""
+HAS_TEXT = np.array([bool(x) for x in TEXTS])
 
 
 def layout_index(msgid: Ints) -> Ints:

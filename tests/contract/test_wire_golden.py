@@ -22,7 +22,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
 KEY_ID = ids.key_id(KEY.public_bytes_raw())
 LINES = 45
 """Lines of answers.txt that the digest below covers; raise both when lines are added."""
-DIGEST = "b5c0c2ef3b3ff9fea4ccfb2d6f2a2629c4bc9cd069ab96540c0ba465ab5213c5"
+DIGEST = "d95cbaea5849a8db1e1d9649b1155074c8cce30261ec4d7c804dc9f345a5e7df"
 FROZEN = {
     "shared/layouts_v1.json": "385f77d699dfc6976013f411b8988a8e24d5ad01b8a98658489fbefe13d25277",
     "shared/codec/dictionary_v1.bin": "280fa8169e7f1c57c66a6ef5f9931fe1c728c7a1c07637142cef6d07c74c3172",
