@@ -117,7 +117,7 @@ def failed_checks() -> list[str]:
 
 def run_bench(args: list[str]) -> int:
     """Run `tests/bench/NAME.py` in its own process, so that it measures nothing of ours."""
-    names = sorted(path.stem for path in BENCHES.glob("[a-z]*.py"))
+    names = sorted(path.stem for path in BENCHES.glob("[a-z]*.py") if "\ndef main(" in path.read_text())
     if not args or args[0] in ("-h", "--help") or args[0] not in names:
         print("usage: dbx bench NAME [options]; benches: " + (", ".join(names) or "none"), file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
