@@ -1,4 +1,4 @@
-"""Whose signing key it is, asked before the organisation is known (migration 0006)."""
+"""What is asked before the organisation is known (migration 0006): whose key it is, which organisations there are."""
 
 import uuid
 from collections.abc import Collection
@@ -24,3 +24,8 @@ def organisation_exists(conn: psycopg.Connection[Any], org_id: uuid.UUID) -> boo
     """Whether there is such an organisation."""
     row = conn.execute("SELECT organisation_exists(%s)", (org_id,)).fetchone()
     return bool(row and row[0])
+
+
+def list_organisations(conn: psycopg.Connection[Any]) -> list[uuid.UUID]:
+    """All organisations that are not closed."""
+    return [org_id for (org_id,) in conn.execute("SELECT org_id FROM list_organisations()").fetchall()]

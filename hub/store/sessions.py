@@ -47,12 +47,13 @@ _UPSERT = f"""
 INSERT INTO flight_sessions AS s ({_BATCH_COLUMNS}, {_RECORD_COLUMNS})
 SELECT {_BATCH_COLUMNS}, {_RECORD_COLUMNS} FROM unnest(%b::flight_sessions[]) ORDER BY session_id
 ON CONFLICT (org_id, session_id) DO UPDATE SET last_seen_at = now(), {_FILL},
-    state = CASE WHEN excluded.state = 'closed' THEN 'closed' ELSE s.state END,
+    state = CASE WHEN excluded.state = 'closed' THEN 'closed' WHEN s.close_reason = 'silent' THEN 'live'
+        ELSE s.state END,
     opened = s.opened OR excluded.opened,
     started_utc_us = CASE WHEN excluded.opened THEN excluded.started_utc_us WHEN s.opened THEN s.started_utc_us
         ELSE least(s.started_utc_us, excluded.started_utc_us) END,
     ended_utc_us = CASE WHEN excluded.state = 'closed' THEN excluded.ended_utc_us WHEN s.state = 'closed'
-        THEN s.ended_utc_us ELSE greatest(s.ended_utc_us, excluded.ended_utc_us) END,
+        AND s.close_reason <> 'silent' THEN s.ended_utc_us ELSE greatest(s.ended_utc_us, excluded.ended_utc_us) END,
     firmware = CASE WHEN excluded.firmware <> '' THEN excluded.firmware ELSE s.firmware END,
     grid_rows = s.grid_rows + excluded.grid_rows,
     max_alt_rel_m = greatest(s.max_alt_rel_m, excluded.max_alt_rel_m),
@@ -161,6 +162,16 @@ def settle_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, s
         " WHERE org_id = %(org)s AND session_id = %(s)s AND start_utc_us <> start_us + %(o)s",
         {"o": s.clock_offset_us, "org": org_id, "s": session_id},
     )
+
+
+def close_silent(conn: Connection, org_id: uuid.UUID, silent_s: float) -> list[uuid.UUID]:
+    """Close live sessions of which nothing has come for `silent_s`: the aircraft may be lost. More data reopen them."""
+    rows = conn.execute(
+        "UPDATE flight_sessions SET state = 'closed', close_reason = 'silent' WHERE org_id = %s AND state = 'live'"
+        " AND last_seen_at < now() - make_interval(secs => %s) RETURNING session_id",
+        (org_id, silent_s),
+    )
+    return [session for (session,) in rows.fetchall()]
 
 
 def find_span(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> tuple[int, int] | None:

@@ -12,7 +12,8 @@ import psycopg
 from hub.ingest.table_rows import RowTypes
 from hub.installation import Installation
 from hub.migrate import check
-from hub.store import chunks, jobs
+from hub.store import chunks, jobs, sessions
+from hub.store.device_keys import list_organisations
 from hub.store.jobs import Job
 from hub.store.rows import use_rows
 from hub.store.tenant import tenant
@@ -25,6 +26,10 @@ POLL_S = 0.5
 LONGEST_PAUSE_S = 10.0
 DAYS_S = 3600.0
 DAYS_AHEAD = 3
+SILENT_S = 7200.0
+"""So long nothing of a live flight: longer than most lost links, short enough that a crash is looked at the same
+day."""
+SILENT_CHECK_S = 300.0
 
 
 class Worker:
@@ -36,10 +41,12 @@ class Worker:
         self._types = RowTypes(conn)
         self._analyst = analyst
         self._days_s = 0.0
+        self._silent_s = 0.0
 
     def run_due(self) -> int:
         """Run what is due now; how many jobs. psycopg.OperationalError: the database is gone."""
         self._keep_days()
+        self._close_silent()
         due = jobs.due(self._conn)
         return sum(self._run(org_id, job_id) for org_id, job_id in due)
 
@@ -82,6 +89,19 @@ class Worker:
             )  # fmt: skip
         log.info("analysed", extra={"session": str(job.subject_id), "risk": result.risk_level,
                                     "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
+
+    def _close_silent(self) -> None:
+        """Flights whose aircraft fell silent (crashed, perhaps) are closed, settled and analysed as far as they
+        came."""
+        if time.monotonic() < self._silent_s:
+            return
+        for org_id in list_organisations(self._conn):
+            with tenant(self._conn, org_id, actor="worker"):
+                silent = sessions.close_silent(self._conn, org_id, SILENT_S)
+                jobs.enqueue(self._conn, org_id, "settle", silent)
+            for session in silent:
+                log.warning("flight closed: the aircraft is silent", extra={"session": str(session)})
+        self._silent_s = time.monotonic() + SILENT_CHECK_S
 
     def _keep_days(self) -> None:
         """The partitions of today and the next days, made ahead of time."""

@@ -40,6 +40,27 @@ def test_a_closed_flight_is_settled_and_analysed(ingest_hub: Hub, worker: Worker
     assert worker.run_due() == 0
 
 
+def test_a_flight_whose_aircraft_fell_silent_is_closed_and_opened_again_by_more_data(
+    ingest_hub: Hub, worker: Worker
+) -> None:
+    r = ingest_hub.new_recorder()
+    *flight, closing = whole_flight(r, batches_=3).envelopes
+    late = flight.pop()
+    ingest_hub.pipeline.handle(r.arrivals(flight))
+    with ingest_hub.database.connect() as admin:
+        admin.execute("UPDATE flight_sessions SET last_seen_at = now() - interval '3 hours'")
+    worker.run_due()
+    make_due(ingest_hub)
+    worker.run_due()
+    state = "SELECT state, close_reason FROM flight_sessions"
+    assert ingest_hub.rows(r.org_id, state) == [("closed", "silent")]
+    assert ingest_hub.rows(r.org_id, "SELECT count(*) FROM ml_analysis_results") == [(1,)]
+    ingest_hub.pipeline.handle(r.arrivals([late]))
+    assert ingest_hub.rows(r.org_id, state)[0][0] == "live"
+    ingest_hub.pipeline.handle(r.arrivals([closing]))
+    assert ingest_hub.rows(r.org_id, state) == [("closed", "disarmed")]
+
+
 def test_jobs_of_all_organisations_are_done(ingest_hub: Hub, worker: Worker) -> None:
     arrivals: list[Arrival] = []
     recorders = [ingest_hub.new_recorder() for _ in range(3)]
