@@ -27,8 +27,7 @@ LONGEST_PAUSE_S = 10.0
 DAYS_S = 3600.0
 DAYS_AHEAD = 3
 SILENT_S = 7200.0
-"""So long nothing of a live flight: longer than most lost links, short enough that a crash is looked at the same
-day."""
+"""So long nothing of a live flight: longer than most lost links, short enough to look at a crash the same day."""
 SILENT_CHECK_S = 300.0
 
 
@@ -91,8 +90,7 @@ class Worker:
                                     "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
 
     def _close_silent(self) -> None:
-        """Flights whose aircraft fell silent (crashed, perhaps) are closed, settled and analysed as far as they
-        came."""
+        """Flights whose aircraft fell silent (crashed, perhaps) are closed and settled as far as they came."""
         if time.monotonic() < self._silent_s:
             return
         for org_id in list_organisations(self._conn):
