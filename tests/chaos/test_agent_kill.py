@@ -14,7 +14,16 @@ from shared import batch as wire
 from shared import envelope
 from shared.codec import decode_block
 from shared.frames import Frames, join
-from tests.fix_agent import DEMO_LOG, HubKey, check_chain, run_agent, settings_file, start_agent, write_identity
+from tests.fix_agent import (
+    DEMO_LOG,
+    Aircraft,
+    HubKey,
+    check_chain,
+    run_agent,
+    settings_file,
+    start_agent,
+    write_identity,
+)
 
 KILLS = 12
 
@@ -60,3 +69,25 @@ def test_kills_at_random_moments_lose_and_double_nothing_that_was_journaled(tmp_
     assert frames.equals(log), f"seed {seed}"
     records = [r["type"] for _, (b, _) in sorted(batches.items()) for r in b.records]
     assert records.count("session_open") == records.count("session_close") == 1, f"seed {seed}"
+
+
+@pytest.mark.slow
+def test_kills_while_batches_are_sent_and_receipted_bring_every_frame_to_the_hub_exactly_once(
+    aircraft: Aircraft,
+) -> None:
+    seed = random.randrange(1 << 30)
+    moment = random.Random(seed)
+    config = aircraft.config(recording={"live_interval_s": 1}, uplink={"receipt_timeout_s": 2})
+    log = read_tlog(open_log(DEMO_LOG)).frames
+    for _ in range(5):
+        agent = start_agent("run", "--config", config, "--log", DEMO_LOG, "--speed", "1.4")
+        time.sleep(2 + 2 * moment.random())
+        agent.kill()
+        agent.communicate()
+    done = run_agent(
+        "run", "--config", config, "--log", DEMO_LOG, "--speed", "max", "--once", "--timeout", "60", timeout_s=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert aircraft.hub.frames().equals(log), f"seed {seed}"
+    assert aircraft.hub.conflicts == 0, f"seed {seed}: a sequence came with two digests"
+    check_chain(aircraft.hub.batches)
