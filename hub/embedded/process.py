@@ -63,8 +63,10 @@ class Lifeline:
     """Stops a server when this process is gone, however it went: a shell that waits for the end of our pipe to it."""
 
     def __init__(self, pid: int, sign: int = signal.SIGINT) -> None:
+        born = _born(pid)  # so that no other process is hit that got the number since
+        same = f"[ \"$(cut -d' ' -f22 /proc/{pid}/stat)\" = {born} ] && " if born else ""
         self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", f"cat >/dev/null; kill -{int(sign)} {pid}"],
+            ["/bin/sh", "-c", f"cat >/dev/null; {same}kill -{int(sign)} {pid}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -79,6 +81,13 @@ class Lifeline:
         if self._shell.stdin:
             with contextlib.suppress(OSError):
                 self._shell.stdin.close()
+
+
+def _born(pid: int) -> str:
+    """When the process began, as the kernel counts; empty where it does not say."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().split()[21]
+    return ""
 
 
 def is_running(pid: int, name: str) -> bool:
