@@ -4,6 +4,7 @@ import ssl
 import subprocess
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,20 @@ def test_a_new_device_is_let_in_without_dropping_a_connection(
     assert aircraft.publish(device.topic("up/live"), b"still here")
     assert (hub.lost, aircraft.lost) == (0, 0)
     aircraft.close()
+    hub.close()
+
+
+def test_many_devices_registered_at_once_are_all_let_in(broker: Broker, broker_folder: Path) -> None:
+    devices = [new_device(broker.authority, broker_folder) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda device: broker.add_device(device.org_id, device.aircraft_id), devices))
+    hub = connect(broker, broker.hub_credentials)
+    assert hub.subscribe("dbx/v1/+/+/up/#")
+    for device in devices:
+        client = connect(broker, device.credentials)
+        assert client.publish(device.topic("up/live"), b"in")
+        client.close()
+    assert hub.wait_heard(len(devices))
     hub.close()
 
 
