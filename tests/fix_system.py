@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.store import envelope, outbox_rows
 from firmware_bridge.tlog import read_tlog, write_tlog
 from hub.demo import FLIGHTS, free_port, own_folder
 from hub.demo_aircraft import Aircraft, enrol
@@ -24,6 +26,8 @@ from hub.store.aircraft_facts import STREAMS, Facts
 from hub.store.query import run
 from hub.store.tenant import tenant
 from hub.up import RunningHub
+from shared.envelope import RECEIPT_TYPE, open_envelope
+from shared.receipt import decode_receipt
 
 FOLDERS = 'data_dir = "."\n'
 
@@ -116,6 +120,48 @@ class System:
         with tenant(self.demo._conn, self.demo.owner.org_id, "test"):
             streams = run(self.demo._conn, STREAMS, self.demo.owner.org_id, aircraft.aircraft_id)
         return [self.demo.api.download(f"/v1/streams/{stream}/stream.tlog") for stream in streams]
+
+    def envelopes(self, aircraft: Aircraft) -> list[bytes]:
+        """Every envelope of the aircraft as the hub received it, in order."""
+        sql = """SELECT e.envelope FROM batch_envelopes e JOIN ingest_batches b USING (org_id, stream_id, seq)
+            WHERE e.org_id = %s AND b.aircraft_id = %s ORDER BY e.stream_id, e.seq"""
+        with tenant(self.demo._conn, self.demo.owner.org_id, "test"):
+            rows = self.demo._conn.execute(sql, (self.demo.owner.org_id, aircraft.aircraft_id)).fetchall()
+        return [bytes(row[0]) for row in rows]
+
+    def quarantined(self, aircraft: Aircraft) -> list[str]:
+        """Reasons of what was refused of the aircraft."""
+        sql = "SELECT reason FROM quarantine WHERE org_id = %s AND aircraft_id = %s ORDER BY first_seen_at"
+        with tenant(self.demo._conn, self.demo.owner.org_id, "test"):
+            rows = self.demo._conn.execute(sql, (self.demo.owner.org_id, aircraft.aircraft_id)).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def refused(self) -> list[str]:
+        """Reasons of everything that was refused on the organisation's topics."""
+        sql = "SELECT reason FROM quarantine WHERE org_id = %s"
+        with tenant(self.demo._conn, self.demo.owner.org_id, "test"):
+            rows = self.demo._conn.execute(sql, (self.demo.owner.org_id,)).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def alerts(self) -> list[str]:
+        """Kinds of the organisation's alerts."""
+        with tenant(self.demo._conn, self.demo.owner.org_id, "test"):
+            rows = self.demo._conn.execute(
+                "SELECT kind FROM alerts WHERE org_id = %s", (self.demo.owner.org_id,)
+            ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def receipted(self, receipts: list[bytes]) -> set[int]:
+        """The sequences that signed receipts name."""
+        public = self.hub.installation.hub_key.public_key()
+        opened = [open_envelope(r, lambda _: public, RECEIPT_TYPE) for r in receipts]
+        return {seq for o in opened for seq in decode_receipt(o.payload).committed()}
+
+    @staticmethod
+    def outbox(flight: "Flight") -> list[bytes]:
+        """What waits in an agent's outbox, in order."""
+        with contextlib.closing(sqlite3.connect(f"file:{flight.store}?mode=ro", uri=True)) as conn:
+            return [body for row in outbox_rows(conn) if (body := envelope(conn, row.id)) is not None]
 
     def assert_whole(self, aircraft: Aircraft, log: DemoLog) -> None:
         """Without loss: every frame of the log is in the hub exactly once, with its time; no gap, no row twice."""
