@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     broker = add("broker-files", _broker_files, "write certificates and configuration for a broker of your own")
     broker.add_argument("kind", choices=("mosquitto", "nats"))
     broker.add_argument("--out", required=True, metavar="FOLDER", help="where to write them")
-    broker.add_argument("--device", action="append", default=[], metavar="ORG/AIRCRAFT", help="nats: who is let in")
+    broker.add_argument(
+        "--device", action="append", default=[], metavar="ORG/AIRCRAFT/DEVICE", help="nats: who is let in"
+    )
     broker.add_argument("--host", action="append", required=True, help="name or address that aircraft connect to")
     for module in MODULES:
         importlib.import_module(module).add_commands(add)
@@ -100,7 +102,7 @@ def _broker_files(args: argparse.Namespace, settings: HubSettings) -> int:
     try:
         devices = [Device(*map(UUID, pair.split("/"))) for pair in args.device]
     except (ValueError, TypeError):
-        print("dbx hub broker-files: --device takes two ids: ORG/AIRCRAFT", file=sys.stderr)
+        print("dbx hub broker-files: --device takes ids: ORG/AIRCRAFT/DEVICE", file=sys.stderr)
         return 2
     for path in write_broker_files(args.kind, Installation(settings).authority, args.host, Path(args.out), devices):
         print(path)

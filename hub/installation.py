@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hub.embedded import postgres
 from hub.embedded.broker import HOST, Broker, MosquittoBroker, NatsBroker
 from hub.migrate import LOGIN_ROLES
-from hub.pki import SERVER_NAMES, Credentials, DeviceAuthority
+from hub.pki import SERVER_NAMES, Credentials, DeviceAuthority, SignedDevice
 from hub.settings import DATABASE, HubSettings
 
 
@@ -138,9 +138,9 @@ class Enrolling:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
 
-    def certificate(self, csr_pem: str, org_id: UUID, aircraft_id: UUID) -> str:
-        """The device's TLS certificate, PEM. Refused (a ValueError) when the request is not acceptable."""
-        return self._installation.authority.sign_device(csr_pem, org_id, aircraft_id).certificate_pem
+    def certificate(self, csr_pem: str, org_id: UUID, aircraft_id: UUID, device_id: UUID) -> SignedDevice:
+        """The device's TLS certificate. Refused (a ValueError) when the request is not acceptable."""
+        return self._installation.authority.sign_device(csr_pem, org_id, aircraft_id, device_id)
 
     def ca_pem(self) -> str:
         return self._installation.authority.ca_pem
@@ -149,7 +149,14 @@ class Enrolling:
         host, port = self._installation.device_broker
         return {"host": host, "port": port, "tls": True}
 
-    def enrolled(self, org_id: UUID, aircraft_id: UUID) -> None:
-        """Let the aircraft in at the embedded broker. A broker of one's own lets it in by its certificate's pattern."""
+    def enrolled(self, org_id: UUID, aircraft_id: UUID, device_id: UUID) -> None:
+        """Let the device in at the embedded broker. A broker of one's own lets it in by its certificate's pattern."""
         if self._installation.embedded_broker:
-            self._installation.embedded_broker.add_device(org_id, aircraft_id)
+            self._installation.embedded_broker.add_device(org_id, aircraft_id, device_id)
+
+    def revoked(self, org_id: UUID, aircraft_id: UUID, device_id: UUID, serial: str) -> None:
+        """Shut the device out: its certificate on the revocation list (which a broker of one's own reads, copied there
+        and reloaded), itself off the embedded broker, connected or not. Harmless when repeated."""
+        self._installation.authority.revoke(serial)
+        if self._installation.embedded_broker:
+            self._installation.embedded_broker.remove_device(org_id, aircraft_id, device_id)

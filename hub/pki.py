@@ -82,13 +82,19 @@ class DeviceAuthority:
         """The list of revoked certificates, as brokers read it."""
         return self.folder / "crl.pem"
 
-    def sign_device(self, csr_pem: str | bytes, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> SignedDevice:
+    def sign_device(
+        self, csr_pem: str | bytes, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID | None = None
+    ) -> SignedDevice:
         """Sign a device's request. Subject and usage are ours; only the public key is taken from the request.
+
+        device_id becomes the subject's OU: brokers tell devices of one aircraft apart by it, and shut out one alone.
 
         Refused: csr_malformed (no PEM request, too long), csr_key (not P-256), csr_signature (not made with that key).
         """
         key = _requested_key(csr_pem)
         subject = [(NameOID.COMMON_NAME, str(aircraft_id)), (NameOID.ORGANIZATION_NAME, str(org_id))]
+        if device_id is not None:
+            subject.append((NameOID.ORGANIZATIONAL_UNIT_NAME, str(device_id)))
         certificate = self._sign(subject, key, ExtendedKeyUsageOID.CLIENT_AUTH, ())
         return SignedDevice(_pem(certificate), f"{certificate.serial_number:x}")
 
@@ -106,6 +112,8 @@ class DeviceAuthority:
         """Add a serial number (hex) to the list. Brokers refuse the certificate from their next reload on."""
         number = int(serial, 16)
         with self._locked():
+            if number in self.revoked():
+                return
             with (self.folder / "revoked.txt").open("a") as out:
                 out.write(f"{number:x} {int(datetime.datetime.now(datetime.UTC).timestamp())}\n")
             self._write_crl()

@@ -15,7 +15,7 @@ from hub.api.receiving import UploadReceiving
 from hub.api.state import ApiParts
 from hub.api.tokens import Tokens, new_api_key
 from hub.ingest.pipeline import HubKey
-from hub.pki import DeviceAuthority
+from hub.pki import DeviceAuthority, SignedDevice
 from hub.store.keys import create_key
 from hub.store.tenant import tenant
 from shared.envelope import digest
@@ -130,9 +130,12 @@ class SimpleEnrolling:
 
     authority: DeviceAuthority
     let_in: list[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=list)
+    shut_out: list[tuple[uuid.UUID, str]] = field(default_factory=list)
 
-    def certificate(self, csr_pem: str, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> str:
-        return self.authority.sign_device(csr_pem, org_id, aircraft_id).certificate_pem
+    def certificate(
+        self, csr_pem: str, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID
+    ) -> SignedDevice:
+        return self.authority.sign_device(csr_pem, org_id, aircraft_id, device_id)
 
     def ca_pem(self) -> str:
         return self.authority.ca_pem
@@ -140,8 +143,11 @@ class SimpleEnrolling:
     def broker(self) -> dict[str, Any]:
         return {"host": "127.0.0.1", "port": 8883, "tls": True}
 
-    def enrolled(self, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
+    def enrolled(self, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID) -> None:
         self.let_in.append((org_id, aircraft_id))
+
+    def revoked(self, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID, serial: str) -> None:
+        self.shut_out.append((aircraft_id, serial))
 
 
 @pytest.fixture

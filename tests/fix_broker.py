@@ -29,6 +29,7 @@ class TestDevice:
     org_id: uuid.UUID
     aircraft_id: uuid.UUID
     credentials: Credentials
+    device_id: uuid.UUID | None = None
 
     def topic(self, rest: str) -> str:
         return f"dbx/v1/{self.org_id}/{self.aircraft_id}/{rest}"
@@ -42,16 +43,18 @@ def certificate_request(name: str = "device") -> tuple[ec.EllipticCurvePrivateKe
     return key, request.public_bytes(serialization.Encoding.PEM)
 
 
-def new_device(authority: DeviceAuthority, folder: Path, org_id: uuid.UUID | None = None) -> TestDevice:
+def new_device(
+    authority: DeviceAuthority, folder: Path, org_id: uuid.UUID | None = None, aircraft_id: uuid.UUID | None = None
+) -> TestDevice:
     """A device with a signed certificate in `folder`; not registered at any broker yet."""
-    org, aircraft = org_id or uuid.uuid4(), uuid.uuid4()
+    org, aircraft, device = org_id or uuid.uuid4(), aircraft_id or uuid.uuid4(), uuid.uuid4()
     key, request = certificate_request()
-    files = Credentials(folder / f"{aircraft}.key", folder / f"{aircraft}.crt", authority.folder / "ca.crt")
+    files = Credentials(folder / f"{device}.key", folder / f"{device}.crt", authority.folder / "ca.crt")
     files.key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    files.certificate.write_text(authority.sign_device(request, org, aircraft).certificate_pem)
-    return TestDevice(org, aircraft, files)
+    files.certificate.write_text(authority.sign_device(request, org, aircraft, device).certificate_pem)
+    return TestDevice(org, aircraft, files, device)
 
 
 @dataclass

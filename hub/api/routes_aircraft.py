@@ -1,5 +1,7 @@
 """Aircraft, their enrolment codes, device keys and directives."""
 
+import asyncio
+import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,7 +15,7 @@ from starlette.responses import Response
 from hub.api import shapes
 from hub.api.auth import Admin, Operator, Owner, State, actor
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
-from hub.api.problems import invalid, not_found
+from hub.api.problems import Problem, invalid, not_found
 from hub.api.publisher import Outgoing
 from hub.api.state import ApiState
 from hub.api.tokens import new_code
@@ -24,6 +26,7 @@ from shared.ids import new_id
 from shared.receipt import Directive, encode_directive
 
 router = APIRouter(prefix="/v1", tags=["aircraft"])
+log = logging.getLogger("dbx.api")
 MAX_DIRECTIVE_BYTES = 16_384
 
 
@@ -83,7 +86,10 @@ async def list_device_keys(request: Request, owner: Owner, state: State, aircraf
 async def revoke_device_key(
     request: Request, owner: Admin, state: State, aircraft_id: UUID, key_id: str, body: shapes.Revocation | None = None
 ) -> Response:
-    """Revoke a device's key: its batches are quarantined from now on."""
+    """Revoke a device's key: its batches are quarantined from now on, and the broker shuts its certificate out.
+
+    The key first: what it signs is refused even where the broker cannot be told. Then 503; the same request again tells
+    it again."""
     wanted = _key_id(key_id)
     reason = (body or shapes.Revocation()).reason
     row = await state.write(
@@ -92,6 +98,16 @@ async def revoke_device_key(
     )
     if row is None:
         raise not_found("device key")
+    if state.parts.enrolling is not None and row.certificate_serial:
+        try:
+            await asyncio.to_thread(
+                state.parts.enrolling.revoked, owner.org_id, aircraft_id, row.device_id, row.certificate_serial
+            )
+        except (OSError, RuntimeError) as error:
+            log.error("revoked, but the broker was not told", extra={"key": key_id, "error": str(error)[:200]})
+            raise Problem(
+                503, "unavailable", "The key is revoked, but the broker was not told yet; send the same again."
+            ) from None
     return answer(request, device_key_view(row))
 
 

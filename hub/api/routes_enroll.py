@@ -37,30 +37,30 @@ async def enroll(request: Request, state: State, body: shapes.EnrollRequest) -> 
         count_stranger(request)
         raise _bad_code()
     org_id, aircraft_id = found[0].org_id, found[0].aircraft_id
+    kid, device_id = key_id(public_key), new_id()
     try:
-        certificate = await asyncio.to_thread(enrolling.certificate, body.csr_pem, org_id, aircraft_id)
+        signed = await asyncio.to_thread(enrolling.certificate, body.csr_pem, org_id, aircraft_id, device_id)
     except Refused as e:
         raise invalid(e.reason, f"The certificate request is not acceptable: {e.detail}") from None
-    kid, device_id = key_id(public_key), new_id()
 
     def use(conn: "psycopg.Connection[tuple[object, ...]]") -> None:
         if enrollment.use_code(conn, org_id, hashed, kid) != aircraft_id:
             raise _bad_code()
         added = aircraft.add_device_key(
-            conn, org_id, kid, device_id, aircraft_id, public_key, body.agent_version, body.hostname
+            conn, org_id, kid, device_id, aircraft_id, public_key, body.agent_version, body.hostname, signed.serial
         )
         if not added:
             raise Problem(409, "key_enrolled_already", "This signing key is enrolled already; make a new one.")
 
     who = Actor(org_id, f"device {device_id} with enrolment code", request.state.request_id, address(request))
     await state.write(who, use)
-    await asyncio.to_thread(enrolling.enrolled, org_id, aircraft_id)
+    await asyncio.to_thread(enrolling.enrolled, org_id, aircraft_id, device_id)
     identity = {
         "org_id": org_id,
         "aircraft_id": aircraft_id,
         "device_id": device_id,
         "key_id": kid.hex(),
-        "certificate_pem": certificate,
+        "certificate_pem": signed.certificate_pem,
         "ca_pem": enrolling.ca_pem(),
         "hub_keys": [hub_key_view(k) for k in dict.fromkeys((state.hub_key_raw, *state.parts.hub_keys))],
         "mqtt": enrolling.broker(),

@@ -104,6 +104,7 @@ class DeviceKey(BaseModel):
     created_utc_us: int
     revoked_utc_us: int | None
     revoked_reason: str | None
+    certificate_serial: str
 
 
 class Revocation(BaseModel):

@@ -19,6 +19,7 @@ from hub.api.pipeline import DatabaseGone, Reader
 from hub.api.publisher import Outgoing
 from hub.api.queries import HOT
 from hub.api.tokens import Tokens
+from hub.pki import SignedDevice
 from hub.store.tenant import tenant
 from shared.ids import key_id
 
@@ -28,8 +29,8 @@ T = TypeVar("T")
 class Enrolling(Protocol):
     """What enrolment needs of the rest of the hub."""
 
-    def certificate(self, csr_pem: str, org_id: UUID, aircraft_id: UUID) -> str:
-        """The device's TLS certificate for its request, PEM. ValueError when the request is not acceptable."""
+    def certificate(self, csr_pem: str, org_id: UUID, aircraft_id: UUID, device_id: UUID) -> SignedDevice:
+        """The device's TLS certificate for its request. ValueError when the request is not acceptable."""
 
     def ca_pem(self) -> str:
         """The certificate authority that devices are to trust."""
@@ -37,8 +38,11 @@ class Enrolling(Protocol):
     def broker(self) -> dict[str, Any]:
         """{host, port, tls} as devices reach it."""
 
-    def enrolled(self, org_id: UUID, aircraft_id: UUID) -> None:
-        """The broker is to let this aircraft in from now on."""
+    def enrolled(self, org_id: UUID, aircraft_id: UUID, device_id: UUID) -> None:
+        """The broker is to let this device in from now on."""
+
+    def revoked(self, org_id: UUID, aircraft_id: UUID, device_id: UUID, serial: str) -> None:
+        """The broker is to shut this device out, now. Harmless when repeated."""
 
 
 class Receiving(Protocol):

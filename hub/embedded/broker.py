@@ -114,16 +114,16 @@ class Broker(ABC):
             self._child.wait()
             self._child = None
 
-    def add_device(self, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
-        """Let an aircraft in: when this returns, its certificate connects. From any process; harmless when repeated."""
+    def add_device(self, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID | None = None) -> None:
+        """Let a device in: when this returns, its certificate connects. From any process; harmless when repeated."""
         with self._devices.changed() as devices:
-            devices[Device(org_id, aircraft_id)] = None
+            devices[Device(org_id, aircraft_id, device_id)] = None
         self.reload()
 
-    def remove_device(self, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
-        """Shut an aircraft out."""
+    def remove_device(self, org_id: uuid.UUID, aircraft_id: uuid.UUID, device_id: uuid.UUID | None = None) -> None:
+        """Shut a device out at once, also where it is connected: nats-server cuts it, mosquitto lets it do nothing."""
         with self._devices.changed() as devices:
-            devices.pop(Device(org_id, aircraft_id), None)
+            devices.pop(Device(org_id, aircraft_id, device_id), None)
         self.reload()
 
     def reload(self) -> None:

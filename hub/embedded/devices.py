@@ -1,4 +1,4 @@
-"""The devices that a broker lets in: one line per aircraft, in a file that any process of the hub may change."""
+"""The devices that a broker lets in: one line per device, in a file that any process of the hub may change."""
 
 import fcntl
 import uuid
@@ -9,10 +9,16 @@ from typing import NamedTuple
 
 
 class Device(NamedTuple):
-    """An aircraft's identity, as its certificate names it (O and CN)."""
+    """A device's identity, as its certificate names it (O, CN and, if it has one, OU)."""
 
     org_id: uuid.UUID
     aircraft_id: uuid.UUID
+    device_id: uuid.UUID | None = None
+
+    def subject(self) -> list[str]:
+        """The parts of the certificate's subject, in the order of its encoding."""
+        unit = [] if self.device_id is None else [f"OU={self.device_id}"]
+        return [f"CN={self.aircraft_id}", f"O={self.org_id}", *unit]
 
 
 class DeviceList:
@@ -24,7 +30,7 @@ class DeviceList:
     def read(self) -> list[Device]:
         """All devices; none when the file is not there yet."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return [Device(uuid.UUID(org), uuid.UUID(aircraft)) for org, aircraft in map(str.split, lines)]
+        return [Device(*map(uuid.UUID, line.split())) for line in lines]
 
     @contextmanager
     def changed(self) -> Iterator[dict[Device, None]]:
@@ -34,5 +40,5 @@ class DeviceList:
             devices = dict.fromkeys(self.read())
             yield devices
             new = self.path.with_suffix(".new")
-            new.write_text("".join(f"{device.org_id} {device.aircraft_id}\n" for device in devices))
+            new.write_text("".join(" ".join(str(part) for part in d if part) + "\n" for d in devices))
             new.replace(self.path)

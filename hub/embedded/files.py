@@ -24,7 +24,9 @@ def installed_configuration(kind: str, devices: Iterable[Device] = ()) -> dict[s
     tls = Credentials(folder / "server.key", folder / "server.crt", folder / "ca.crt")
     if kind == "nats":
         return {"nats.conf": nats_conf(NatsPlace(STORES[kind], EVERYWHERE, 8883, 4222), tls, devices)}
-    place = MosquittoPlace(STORES[kind], folder / "acl.txt", folder / "crl.pem", EVERYWHERE, 8883, "mosquitto")
+    place = MosquittoPlace(
+        STORES[kind], folder / "acl.txt", folder / "crl.pem", EVERYWHERE, 8883, "mosquitto", "identity"
+    )
     return {"mosquitto.conf": mosquitto_conf(place, tls), "acl.txt": mosquitto_patterns()}
 
 

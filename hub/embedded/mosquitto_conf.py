@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hub.embedded.devices import Device
 from hub.embedded.nats_conf import MAX_PAYLOAD_BYTES, MAX_UNACKNOWLEDGED
@@ -20,10 +21,12 @@ class MosquittoPlace:
     host: str
     port: int
     user: str
+    named_by: Literal["subject", "identity"] = "subject"
 
 
 def mosquitto_conf(place: MosquittoPlace, tls: Credentials) -> str:
-    """mosquitto.conf. The certificate's common name is the user name; the ACL file says what each may do."""
+    """mosquitto.conf. The certificate's whole subject (or, for the patterns, its common name) is the user name; the ACL
+    file says what each may do."""
     return f"""\
 # Written by DBX; changes are overwritten.
 per_listener_settings false
@@ -34,7 +37,7 @@ certfile {tls.certificate}
 keyfile {tls.key}
 crlfile {place.crl}
 require_certificate true
-use_identity_as_username true
+use_{place.named_by}_as_username true
 tls_version tlsv1.2
 allow_anonymous false
 acl_file {place.acl}
@@ -71,9 +74,10 @@ def mosquitto_patterns() -> str:
 
 def mosquitto_acl(devices: Iterable[Device]) -> str:
     """The ACL file: the hub reads and writes below our root; a device sends upward, says its state, hears its own."""
-    lines = ["# Written by DBX; changes are overwritten.", f"user {HUB_NAME}", f"topic readwrite {topics.ROOT}/#"]
+    lines = ["# Written by DBX; changes are overwritten.", f"user CN={HUB_NAME}", f"topic readwrite {topics.ROOT}/#"]
     for device in devices:
         root = topics.state(device.org_id, device.aircraft_id).removesuffix("/state")
-        lines += ["", f"user {device.aircraft_id}", f"topic write {root}/up/#", f"topic write {root}/state"]
+        user = ",".join(reversed(device.subject()))  # RFC 2253
+        lines += ["", f"user {user}", f"topic write {root}/up/#", f"topic write {root}/state"]
         lines.append(f"topic read {root}/down/#")
     return "\n".join(lines) + "\n"

@@ -64,8 +64,10 @@ def _hub_user() -> str:
 def _device_user(device: Device) -> str:
     """One device: it may send upward and say its state, hear what is meant for it, and nothing else."""
     root = topics.state(device.org_id, device.aircraft_id).removesuffix("/state").replace("/", ".")
+    common_name, organisation, *unit = device.subject()
+    user = ",".join([common_name, *unit, organisation])  # the server orders the parts by their kind
     return (
-        f'  {{ user: "CN={device.aircraft_id},O={device.org_id}", allowed_connection_types: ["MQTT"], permissions: {{\n'
+        f'  {{ user: "{user}", allowed_connection_types: ["MQTT"], permissions: {{\n'
         f'      publish: {{ allow: ["{root}.up.>", "{root}.state"] }},\n'
         f'      subscribe: {{ allow: ["{root}.down", "{root}.down.>"] }} }} }}'
     )

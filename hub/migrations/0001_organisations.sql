@@ -39,6 +39,7 @@ CREATE TABLE aircraft_registry (
 SELECT make_tenant_table('aircraft_registry');
 
 -- The public half of each device's signing key. key_id is unique over all organisations: a batch names nothing else.
+-- certificate_serial (hex): of the TLS certificate that came with it, which revoking the key revokes too.
 CREATE TABLE device_keys (
     org_id uuid NOT NULL,
     key_id bytea NOT NULL CHECK (length(key_id) = 16),
@@ -47,6 +48,7 @@ CREATE TABLE device_keys (
     public_key bytea NOT NULL CHECK (length(public_key) = 32),
     agent_version text NOT NULL DEFAULT '',
     hostname text NOT NULL DEFAULT '',
+    certificate_serial text NOT NULL DEFAULT '' CHECK (certificate_serial ~ '^[0-9a-f]{0,40}$'),
     created_at timestamptz NOT NULL DEFAULT now(),
     revoked_at timestamptz,
     revoked_reason text,

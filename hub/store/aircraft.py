@@ -65,6 +65,7 @@ class DeviceKeyRow:
     created_utc_us: int
     revoked_utc_us: int | None
     revoked_reason: str | None
+    certificate_serial: str
 
 
 _SELECT = f"""SELECT a.aircraft_id, a.name, a.registration, a.serial_number, a.airframe, a.notes,
@@ -89,7 +90,7 @@ GET_AIRCRAFT = Query("get_aircraft", f"{_SELECT} WHERE a.org_id = $1 AND a.aircr
 
 _KEY_COLUMNS = """key_id, device_id, public_key, agent_version, hostname,
     (extract(epoch FROM created_at) * 1000000)::bigint, (extract(epoch FROM revoked_at) * 1000000)::bigint,
-    revoked_reason"""
+    revoked_reason, certificate_serial"""
 
 DEVICE_KEYS = Query(
     "device_keys",
@@ -120,8 +121,9 @@ _REVOKE_DEVICE = Query(
 )
 _ADD_DEVICE = Query(
     "add_device_key",
-    """INSERT INTO device_keys (org_id, key_id, device_id, aircraft_id, public_key, agent_version, hostname)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING device_id""",
+    """INSERT INTO device_keys (org_id, key_id, device_id, aircraft_id, public_key, agent_version, hostname,
+        certificate_serial)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING device_id""",
     scalar,
 )
 
@@ -136,10 +138,11 @@ def create_aircraft(
 
 def add_device_key(
     conn: Connection[Any], org_id: UUID, key_id: bytes, device_id: UUID, aircraft_id: UUID, public_key: bytes,
-    agent_version: str, hostname: str,
+    agent_version: str, hostname: str, certificate_serial: str,
 ) -> bool:  # fmt: skip
     """Insert; False when this key is enrolled already (with whatever organisation)."""
-    return bool(run(conn, _ADD_DEVICE, org_id, key_id, device_id, aircraft_id, public_key, agent_version, hostname))
+    values = (key_id, device_id, aircraft_id, public_key, agent_version, hostname, certificate_serial)
+    return bool(run(conn, _ADD_DEVICE, org_id, *values))
 
 
 def revoke_device_key(

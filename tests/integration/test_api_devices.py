@@ -4,6 +4,7 @@ import base64
 import hashlib
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import cbor2
 import pytest
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
+from hub.api.tokens import Tokens
 from hub.api.upload import CONTEXT
 from hub.store.tenant import tenant
 from shared.envelope import DIRECTIVE_TYPE, RECEIPT_TYPE, open_envelope
@@ -214,11 +216,48 @@ def test_an_upload_without_a_valid_proof_is_refused(ours) -> None:
     assert device.upload(envelopes, challenge=cursor_as_challenge).status_code == 401
 
 
-def test_a_revoked_device_cannot_upload(ours) -> None:
+def test_a_revoked_device_cannot_upload_and_the_broker_is_told_its_certificate(ours) -> None:
     device = Device(ours)
     path = f"/v1/aircraft/{device.aircraft}/device-keys/{key_id(device.raw).hex()}/revoke"
-    assert ours.post(path, {"reason": "lost"}).json()["revoked_reason"] == "lost"
+    revoked = ours.post(path, {"reason": "lost"}).json()
+    assert revoked["revoked_reason"] == "lost" and len(revoked["certificate_serial"]) > 30
     assert device.upload([]).status_code == 401
+    enrolling = ours.client.app.state.api.parts.enrolling
+    assert enrolling.shut_out == [(uuid.UUID(device.aircraft), revoked["certificate_serial"])]
+
+
+def test_a_key_is_revoked_also_when_the_broker_cannot_be_told_and_the_same_again_tells_it(ours, monkeypatch) -> None:
+    device = Device(ours)
+    path = f"/v1/aircraft/{device.aircraft}/device-keys/{key_id(device.raw).hex()}/revoke"
+    enrolling = ours.client.app.state.api.parts.enrolling
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no broker")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(enrolling, "revoked", fail)
+        assert ours.post(path, {"reason": "lost"}).status_code == 503
+    assert device.upload([]).status_code == 401
+    assert ours.post(path, {"reason": "lost"}).status_code == 200 and len(enrolling.shut_out) == 1
+
+
+def test_of_two_devices_with_one_code_at_once_one_enrols(ours) -> None:
+    _, code = new_code(ours)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [*pool.map(lambda _: ours.client.post("/v1/enroll", json=enroll_body(code)), range(8))]
+    assert sorted(a.status_code for a in answers) == [201] + [403] * 7
+
+
+def test_a_challenge_is_refused_when_it_is_old_forged_or_of_another_hub(ours, monkeypatch) -> None:
+    device = Device(ours)
+    challenge = device.client.get("/v1/envelopes/challenge").json()["challenge"]
+    forged = Tokens(b"other pepper").pack("challenge", [2**40])
+    assert device.upload([], challenge=forged).status_code == 401
+    assert device.upload([], challenge=challenge[:-1] + ("A" if challenge[-1] != "A" else "B")).status_code == 401
+    assert device.upload([], challenge=challenge).status_code == 200
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    assert device.upload([], challenge=challenge).status_code == 401
 
 
 @pytest.mark.parametrize("items", [5, {"a": 1}, ["text"], [b"x"] * 300])

@@ -17,7 +17,7 @@ def test_an_aircraft_hears_a_directive_also_when_it_connects_later(tmp_path) -> 
     authority = DeviceAuthority(tmp_path / "pki")
     broker = NatsBroker(tmp_path / "nats", authority)
     device = new_device(authority, tmp_path)
-    broker.add_device(device.org_id, device.aircraft_id)
+    broker.add_device(device.org_id, device.aircraft_id, device.device_id)
     publisher = DirectivePublisher(broker.host, broker.mqtt_port, authority.hub_client().client_context())
     publisher.start()
     publisher.send(Outgoing(device.org_id, device.aircraft_id, b"signed"))

@@ -19,7 +19,7 @@ from tests.fix_broker import TestDevice, connect, new_device
 @pytest.fixture
 def device(broker: Broker, broker_folder: Path) -> TestDevice:
     made = new_device(broker.authority, broker_folder)
-    broker.add_device(made.org_id, made.aircraft_id)
+    broker.add_device(made.org_id, made.aircraft_id, made.device_id)
     return made
 
 
@@ -47,7 +47,7 @@ def test_what_the_hub_sends_reaches_the_device(broker: Broker, device: TestDevic
 @pytest.mark.parametrize("rest", ["up/live", "state", "down/receipt"])
 def test_a_device_cannot_publish_as_another(broker: Broker, device: TestDevice, broker_folder: Path, rest: str) -> None:
     victim = new_device(broker.authority, broker_folder, device.org_id)
-    broker.add_device(victim.org_id, victim.aircraft_id)
+    broker.add_device(victim.org_id, victim.aircraft_id, victim.device_id)
     hub = connect(broker, broker.hub_credentials)
     assert hub.subscribe("dbx/v1/#")
     aircraft = connect(broker, device.credentials)
@@ -123,7 +123,7 @@ def test_a_new_device_is_let_in_without_dropping_a_connection(
     hub, aircraft = connect(broker, broker.hub_credentials), connect(broker, device.credentials)
     for _ in range(3):
         new = new_device(broker.authority, broker_folder)
-        broker.add_device(new.org_id, new.aircraft_id)
+        broker.add_device(new.org_id, new.aircraft_id, new.device_id)
         client = connect(broker, new.credentials)
         assert client.publish(new.topic("up/live"), b"new")
         client.close()
@@ -136,7 +136,7 @@ def test_a_new_device_is_let_in_without_dropping_a_connection(
 def test_many_devices_registered_at_once_are_all_let_in(broker: Broker, broker_folder: Path) -> None:
     devices = [new_device(broker.authority, broker_folder) for _ in range(8)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda device: broker.add_device(device.org_id, device.aircraft_id), devices))
+        list(pool.map(lambda device: broker.add_device(device.org_id, device.aircraft_id, device.device_id), devices))
     hub = connect(broker, broker.hub_credentials)
     assert hub.subscribe("dbx/v1/+/+/up/#")
     for device in devices:
@@ -150,7 +150,7 @@ def test_many_devices_registered_at_once_are_all_let_in(broker: Broker, broker_f
 def test_a_removed_device_is_shut_out(broker: Broker, device: TestDevice) -> None:
     hub = connect(broker, broker.hub_credentials)
     assert hub.subscribe("dbx/v1/#")
-    broker.remove_device(device.org_id, device.aircraft_id)
+    broker.remove_device(device.org_id, device.aircraft_id, device.device_id)
     try:
         client = connect(broker, device.credentials, timeout_s=2.0)
     except ConnectionError:
@@ -199,7 +199,7 @@ def send_then_crash(broker: Broker, device: TestDevice, settle_s: float) -> set[
 
 def test_nats_keeps_every_acknowledged_message_through_kill_9(nats_broker: NatsBroker, broker_folder: Path) -> None:
     device = new_device(nats_broker.authority, broker_folder)
-    nats_broker.add_device(device.org_id, device.aircraft_id)
+    nats_broker.add_device(device.org_id, device.aircraft_id, device.device_id)
     assert len(send_then_crash(nats_broker, device, settle_s=0)) == 200
 
 
@@ -208,13 +208,13 @@ def test_mosquitto_keeps_what_its_autosave_had_time_to_write(
     mosquitto_broker: MosquittoBroker, broker_folder: Path
 ) -> None:
     device = new_device(mosquitto_broker.authority, broker_folder)
-    mosquitto_broker.add_device(device.org_id, device.aircraft_id)
+    mosquitto_broker.add_device(device.org_id, device.aircraft_id, device.device_id)
     assert len(send_then_crash(mosquitto_broker, device, settle_s=5)) == 200
 
 
 def test_mosquitto_shares_messages_out_over_mqtt_5(mosquitto_broker: MosquittoBroker, broker_folder: Path) -> None:
     device = new_device(mosquitto_broker.authority, broker_folder)
-    mosquitto_broker.add_device(device.org_id, device.aircraft_id)
+    mosquitto_broker.add_device(device.org_id, device.aircraft_id, device.device_id)
     version = mqtt.MQTTProtocolVersion.MQTTv5
     hubs = [connect(mosquitto_broker, mosquitto_broker.hub_credentials, version=version) for _ in range(2)]
     for hub in hubs:
@@ -234,7 +234,7 @@ def test_mosquitto_shares_messages_out_over_mqtt_5(mosquitto_broker: MosquittoBr
 
 def test_mosquitto_refuses_a_revoked_certificate(mosquitto_broker: MosquittoBroker, broker_folder: Path) -> None:
     device = new_device(mosquitto_broker.authority, broker_folder)
-    mosquitto_broker.add_device(device.org_id, device.aircraft_id)
+    mosquitto_broker.add_device(device.org_id, device.aircraft_id, device.device_id)
     connect(mosquitto_broker, device.credentials).close()
     text = subprocess.run(
         ["openssl", "x509", "-noout", "-serial", "-in", device.credentials.certificate],

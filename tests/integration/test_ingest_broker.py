@@ -53,7 +53,7 @@ def enrolled(hub: Hub, broker: Broker, folder: Path) -> tuple[Recorder, MqttClie
         for table in ("aircraft_registry", "device_keys"):
             admin.execute(f"UPDATE {table} SET aircraft_id = %s WHERE org_id = %s", (device.aircraft_id, r.org_id))  # type: ignore[arg-type]
     r.aircraft_id = device.aircraft_id
-    broker.add_device(r.org_id, r.aircraft_id)
+    broker.add_device(r.org_id, r.aircraft_id, device.device_id)
     client = connect(broker, device.credentials, f"agent-{uuid.uuid4()}")
     assert client.subscribe(topics.receipt(r.org_id, r.aircraft_id))
     return r, client

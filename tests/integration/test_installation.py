@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from hub.installation import Enrolling, Installation
 from hub.migrate import migrate
@@ -56,9 +57,15 @@ def test_an_aircraft_that_enrols_is_let_in_at_the_running_broker(broker_folder: 
         from cryptography.hazmat.primitives import serialization as s
 
         mine.key.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
-        mine.certificate.write_text(enrolling.certificate(request.decode(), org, aircraft))
-        enrolling.enrolled(org, aircraft)
+        device = uuid.uuid4()
+        signed = enrolling.certificate(request.decode(), org, aircraft, device)
+        mine.certificate.write_text(signed.certificate_pem)
+        enrolling.enrolled(org, aircraft, device)
         client = connect(installation.embedded_broker, mine)
         assert client.publish(f"dbx/v1/{org}/{aircraft}/up/live", b"hello")
+        enrolling.revoked(org, aircraft, device, signed.serial)
+        assert int(signed.serial, 16) in installation.authority.revoked()
+        with pytest.raises(ConnectionError):
+            connect(installation.embedded_broker, mine, timeout_s=2.0)
         client.close()
         assert enrolling.broker() == {"host": "127.0.0.1", "port": installation.embedded_broker.mqtt_port, "tls": True}
