@@ -103,6 +103,8 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE telemetry_chunks INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    -- Attaching locks what the foreign key names. In the order in which ingest writes them, or the two wait for each other.
+    LOCK TABLE flight_sessions IN SHARE ROW EXCLUSIVE MODE;
     LOCK TABLE telemetry_chunks_default IN ACCESS EXCLUSIVE MODE;
     CREATE TEMPORARY TABLE moving ON COMMIT DROP AS
         SELECT * FROM telemetry_chunks_default WHERE t0_utc_us >= from_us AND t0_utc_us < to_us;
