@@ -7,6 +7,7 @@ tls.crt ca.crt identity.json   from the hub
 """
 
 import base64
+import hashlib
 import json
 import os
 import ssl
@@ -51,6 +52,13 @@ class Identity:
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "tls.crt", self.folder / "tls.key")
         return context
+
+    def mqtt_client_id(self) -> str:
+        """The same for ever, and known to nobody else: who may use a client id at a broker may cut its owner off."""
+        raw = self.signer.key.private_bytes(
+            serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+        )
+        return "dbx-" + hashlib.sha256(b"dbx-mqtt-client-v1\0" + raw).hexdigest()[:32]
 
     def find_own(self, kid: bytes) -> Ed25519PublicKey | None:
         return self.own_keys.get(kid)

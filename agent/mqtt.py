@@ -53,7 +53,7 @@ class Connection:
         self.version = version
         five = version == V5
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, str(identity.aircraft_id), protocol=version,
+            CallbackAPIVersion.VERSION2, identity.mqtt_client_id(), protocol=version,
             clean_session=None if five else True, reconnect_on_failure=False,
         )  # fmt: skip
         self._client.max_inflight_messages_set(0)

@@ -22,7 +22,7 @@ from agent.settings import UplinkSettings
 from agent.window import Window
 from shared import envelope
 from shared.errors import Refused
-from shared.receipt import Directive, Receipt, decode_directive, decode_receipt
+from shared.receipt import Directive, Receipt, decode_directive, decode_receipt, unpack_directives
 from shared.topics import Lane
 
 log = logging.getLogger("dbx.uplink")
@@ -64,6 +64,7 @@ class Uplink:
         self._pause_s = 1.0
         self._said_s = 0.0
         self._streams: dict[Any, int] = {}
+        self._heard: set[bytes] = set()
 
     @property
     def address(self) -> Address:
@@ -219,14 +220,22 @@ class Uplink:
                 opened = envelope.open_envelope(event.payload, self._identity.find_hub, envelope.RECEIPT_TYPE)
                 self.take_receipt(decode_receipt(opened.payload))
             elif kind == "directive":
-                opened = envelope.open_envelope(event.payload, self._identity.find_hub, envelope.DIRECTIVE_TYPE)
-                directive = decode_directive(opened.payload)
-                if directive.aircraft != self._identity.aircraft_id:
-                    raise Refused("directive_aircraft", str(directive.aircraft))
-                self.directives.append(directive)
+                for each in unpack_directives(event.payload):
+                    self._take_directive(each)
         except Refused as e:
             self.refused += 1
             log.warning("refused", extra={"topic": event.topic, "reason": e.reason, "detail": e.detail})
+
+    def _take_directive(self, sealed: bytes) -> None:
+        """One of the list, which the broker sends again at each connection: what was heard before means nothing new."""
+        if (digest := envelope.digest(sealed)) in self._heard:
+            return
+        opened = envelope.open_envelope(sealed, self._identity.find_hub, envelope.DIRECTIVE_TYPE)
+        directive = decode_directive(opened.payload)
+        if directive.aircraft != self._identity.aircraft_id:
+            raise Refused("directive_aircraft", str(directive.aircraft))
+        self._heard.add(digest)
+        self.directives.append(directive)
 
     def take_receipt(self, receipt: Receipt) -> None:
         """A receipt whose signature holds."""

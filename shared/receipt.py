@@ -2,6 +2,7 @@
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from shared.errors import MALFORMED, Refused
 
 VERSION = 1
 MAX_DIGESTS = 4096
+MAX_OPEN_DIRECTIVES = 50
+"""Of one aircraft, unanswered: what one retained message holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +110,19 @@ def decode_directive(payload: bytes) -> Directive:
         return Directive(uuid.UUID(bytes=body[1]), body[2], body[3], body[4], body[5])
     except MALFORMED as e:
         raise Refused("directive_malformed", str(e)[:200]) from None
+
+
+def pack_directives(envelopes: Sequence[bytes]) -> bytes:
+    """The one retained message of an aircraft's directive topic: all that it has not answered, by rising version."""
+    return cbor2.dumps(list(envelopes))
+
+
+def unpack_directives(payload: bytes) -> list[bytes]:
+    """The envelopes of a message on the directive topic, none of them verified yet. Refused("directive_malformed")."""
+    try:
+        found = cbor2.loads(payload)
+    except MALFORMED as e:
+        raise Refused("directive_malformed", str(e)[:200]) from None
+    if type(found) is not list or len(found) > MAX_OPEN_DIRECTIVES or any(type(e) is not bytes for e in found):
+        raise Refused("directive_malformed", f"no array of at most {MAX_OPEN_DIRECTIVES} envelopes")
+    return found

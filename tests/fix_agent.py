@@ -119,7 +119,7 @@ class ScriptedHub:
     def send_directive(self, version: int, kind: str, body: dict[str, Any]) -> None:
         who = self._identity.org_id, self._identity.aircraft_id
         made = self._key.directive(who[1], version, kind, body)
-        self.client.client.publish(topics.directive(*who), made, qos=1, retain=True)
+        self.client.client.publish(topics.directive(*who), receipt.pack_directives([made]), qos=1, retain=True)
 
     def wait(self, count: int, timeout_s: float = 20) -> bool:
         """Wait for so many different batches."""

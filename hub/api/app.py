@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -25,7 +24,7 @@ from hub.api.auth import Authenticator
 from hub.api.gate import Gate, RequestLog
 from hub.api.pipeline import DatabaseGone, QueryFailed
 from hub.api.problems import PROBLEM_TYPE, Problem, on_error
-from hub.api.publisher import DirectivePublisher, unanswered
+from hub.api.publisher import DirectivePublisher, OpenDirectives
 from hub.api.receiving import UploadReceiving
 from hub.api.session import session_routes
 from hub.api.state import ApiParts, ApiState
@@ -67,7 +66,7 @@ def create_app(settings: HubSettings) -> FastAPI:
             is_https=settings.api_url.startswith("https:"),
             enrolling=Enrolling(hub),
             receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
-            publishing=DirectivePublisher(host, port, tls, partial(unanswered, api_url)),
+            publishing=DirectivePublisher(host, port, tls, OpenDirectives(api_url)),
         )
     )
 

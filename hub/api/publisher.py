@@ -1,7 +1,8 @@
 """Directives on their way to aircraft: published retained, tried again until the broker has them.
 
-What is not yet published when a process ends is not lost: it is in the database, and every API process publishes the
-newest unanswered directive of each aircraft again when it starts. Aircraft ignore what they have seen, by version.
+A topic holds one retained message: the list of all directives that the aircraft has not answered, so that one without a
+session at the broker misses none. What is not yet published when a process ends is not lost: it is in the database, and
+every API process publishes the lists again when it starts. Aircraft ignore what they have seen, by version.
 """
 
 import logging
@@ -9,7 +10,7 @@ import queue
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -18,49 +19,55 @@ import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 
 from hub.store import organisations
-from hub.store.directives import unanswered_directives
+from hub.store.directives import aircraft_with_open_directives, open_directives
 from hub.store.query import run
 from hub.store.tenant import HUB_ORG, tenant
 from shared import topics
+from shared.receipt import MAX_OPEN_DIRECTIVES, pack_directives
 
 log = logging.getLogger("dbx.api")
 _ACK_S = 10.0
 _LONGEST_PAUSE_S = 30.0
 
 
-class Outgoing(NamedTuple):
-    """A signed directive and for whom."""
+class Addressee(NamedTuple):
+    """An aircraft that has directives to hear."""
 
     org_id: uuid.UUID
     aircraft_id: uuid.UUID
-    envelope: bytes
 
 
-def unanswered(database_url: str) -> list[Outgoing]:
-    """The newest directive of each aircraft of each organisation, where the aircraft has not answered it."""
-    found: list[Outgoing] = []
-    with psycopg.connect(database_url, autocommit=True) as conn:
-        for org in run(conn, organisations.LIST_ALL, HUB_ORG):
-            with tenant(conn, org.org_id):
-                found += [Outgoing(org.org_id, *row) for row in unanswered_directives(conn, org.org_id)]
-    return found
+class OpenDirectives:
+    """What is unanswered, as the database (as dbx_api) says now."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+
+    def addressees(self) -> list[Addressee]:
+        """The aircraft of all organisations that have not answered all their directives."""
+        found: list[Addressee] = []
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=10) as conn:
+            for org in run(conn, organisations.LIST_ALL, HUB_ORG):
+                with tenant(conn, org.org_id):
+                    waiting = aircraft_with_open_directives(conn, org.org_id)
+                found += [Addressee(org.org_id, aircraft_id) for aircraft_id in waiting]
+        return found
+
+    def of(self, to: Addressee) -> bytes:
+        """The aircraft's list, as it is published."""
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=10) as conn, tenant(conn, to.org_id):
+            return pack_directives(open_directives(conn, to.org_id, to.aircraft_id)[:MAX_OPEN_DIRECTIVES])
 
 
 class DirectivePublisher:
-    """A thread that publishes what `send` is given. unanswered: what to publish at the start."""
+    """A thread that publishes the open directives of aircraft: of all at the start, then of those `send` names."""
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        tls: ssl.SSLContext | None,
-        unanswered: Callable[[], Iterable[Outgoing]] = lambda: (),
-    ) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, directives: OpenDirectives) -> None:
         self._host = host
         self._port = port
         self._tls = tls
-        self._unanswered = unanswered
-        self._waiting: queue.SimpleQueue[Outgoing | None] = queue.SimpleQueue()
+        self._directives = directives
+        self._waiting: queue.SimpleQueue[Addressee | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="directives", daemon=True)
 
@@ -68,9 +75,9 @@ class DirectivePublisher:
         """Begin."""
         self._thread.start()
 
-    def send(self, directive: Outgoing) -> None:
-        """Publish as soon as the broker can be reached."""
-        self._waiting.put(directive)
+    def send(self, to: Addressee) -> None:
+        """Publish the aircraft's list as soon as the broker can be reached."""
+        self._waiting.put(to)
 
     def close(self) -> None:
         """Stop; what waits stays in the database."""
@@ -79,14 +86,14 @@ class DirectivePublisher:
         self._thread.join(_ACK_S)
 
     def _run(self) -> None:
-        if not self._until_done(self._send_unanswered):
+        if not self._until_done(self._send_all):
             return
         while (item := self._waiting.get()) is not None and not self._stop.is_set():
             self._until_done(partial(self._publish, item))
 
-    def _send_unanswered(self) -> None:
-        for directive in self._unanswered():
-            self.send(directive)
+    def _send_all(self) -> None:
+        for to in self._directives.addressees():
+            self.send(to)
 
     def _until_done(self, work: Callable[[], object]) -> bool:
         """Try with growing pauses; False when stopped."""
@@ -101,8 +108,15 @@ class DirectivePublisher:
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
         return False
 
-    def _publish(self, d: Outgoing) -> None:
-        """One connection per directive: they are rare."""
+    def _publish(self, to: Addressee) -> None:
+        """Until the broker has what the database holds: another process may publish a newer list meanwhile."""
+        wanted, published = self._directives.of(to), None
+        while wanted != published and not self._stop.is_set():
+            self._publish_list(to, wanted)
+            wanted, published = self._directives.of(to), wanted
+
+    def _publish_list(self, to: Addressee, payload: bytes) -> None:
+        """One connection per list: they are rare."""
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"dbx-api-{uuid.uuid4().hex}")
         if self._tls:
             client.tls_set_context(self._tls)
@@ -113,7 +127,7 @@ class DirectivePublisher:
         try:
             if not connected.wait(_ACK_S):
                 raise TimeoutError("the broker did not answer")
-            sent = client.publish(topics.directive(d.org_id, d.aircraft_id), d.envelope, qos=1, retain=True)
+            sent = client.publish(topics.directive(*to), payload, qos=1, retain=True)
             sent.wait_for_publish(_ACK_S)
             if not sent.is_published():
                 raise TimeoutError("the broker did not acknowledge")

@@ -16,14 +16,14 @@ from hub.api import shapes
 from hub.api.auth import Admin, Operator, Owner, State, actor
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
 from hub.api.problems import Problem, invalid, not_found
-from hub.api.publisher import Outgoing
+from hub.api.publisher import Addressee
 from hub.api.state import ApiState
 from hub.api.tokens import new_code
 from hub.api.views import aircraft_view, device_key_view
 from hub.store import aircraft, directives, enrollment
 from shared.envelope import DIRECTIVE_TYPE, seal
 from shared.ids import new_id
-from shared.receipt import Directive, encode_directive
+from shared.receipt import MAX_OPEN_DIRECTIVES, Directive, encode_directive
 
 router = APIRouter(prefix="/v1", tags=["aircraft"])
 log = logging.getLogger("dbx.api")
@@ -127,23 +127,25 @@ async def list_directives(
 async def create_directive(
     request: Request, owner: Operator, state: State, aircraft_id: UUID, body: shapes.NewDirective
 ) -> Response:
-    """Sign a directive. It is sent when the aircraft can be reached, and stays until a newer one takes its place."""
+    """Sign a directive. It is sent when the aircraft can be reached, and again until the aircraft has answered it."""
 
-    def sign_and_store(conn: "psycopg.Connection[tuple[object, ...]]") -> tuple[directives.DirectiveRow, bytes]:
+    def sign_and_store(conn: "psycopg.Connection[tuple[object, ...]]") -> directives.DirectiveRow:
         version = directives.next_version(conn, owner.org_id, aircraft_id)
         if version is None:
             raise not_found("aircraft")
+        if len(directives.open_directives(conn, owner.org_id, aircraft_id)) >= MAX_OPEN_DIRECTIVES:
+            raise Problem(409, "too_many_open", f"{MAX_OPEN_DIRECTIVES} directives wait for this aircraft's answer.")
         issued = time.time_ns() // 1000
         payload = encode_directive(Directive(aircraft_id, version, body.kind, body.body, issued))
         if len(payload) > MAX_DIRECTIVE_BYTES:
             raise invalid("too_large", f"A directive has at most {MAX_DIRECTIVE_BYTES} bytes.")
         envelope = seal(payload, state.parts.hub_key, state.hub_key_id, DIRECTIVE_TYPE)
         directives.insert_directive(conn, owner.org_id, aircraft_id, version, body.kind, body.body, envelope, issued)
-        return directives.DirectiveRow(version, body.kind, body.body, issued, "issued", None, ""), envelope
+        return directives.DirectiveRow(version, body.kind, body.body, issued, "issued", None, "")
 
-    row, envelope = await state.write(actor(request, owner), sign_and_store)
+    row = await state.write(actor(request, owner), sign_and_store)
     if state.parts.publishing is not None:
-        state.parts.publishing.send(Outgoing(owner.org_id, aircraft_id, envelope))
+        state.parts.publishing.send(Addressee(owner.org_id, aircraft_id))
     return answer(request, asdict(row), 201)
 
 

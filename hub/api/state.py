@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.api.limits import RateLimit
 from hub.api.pipeline import DatabaseGone, Reader
-from hub.api.publisher import Outgoing
+from hub.api.publisher import Addressee
 from hub.api.queries import HOT
 from hub.api.tokens import Tokens
 from hub.pki import SignedDevice
@@ -61,8 +61,8 @@ class Publishing(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def send(self, directive: Outgoing) -> None:
-        """Publish as soon as the broker can be reached. Returns at once."""
+    def send(self, to: Addressee) -> None:
+        """Publish the open directives of an aircraft as soon as the broker can be reached. Returns at once."""
 
     def close(self) -> None:
         """Stop."""

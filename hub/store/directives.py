@@ -48,18 +48,26 @@ _INSERT = Query(
     scalar,
 )
 
-_UNANSWERED = Query(
-    "unanswered_directives",
-    """SELECT aircraft_id, envelope FROM (
-        SELECT DISTINCT ON (aircraft_id) aircraft_id, envelope, state FROM directives WHERE org_id = $1
-        ORDER BY aircraft_id, version DESC) newest WHERE state = 'issued'""",
-    lambda aircraft_id, envelope: (aircraft_id, bytes(envelope)),
+_OPEN = Query(
+    "open_directives",
+    """SELECT envelope FROM directives WHERE org_id = $1 AND aircraft_id = $2 AND state = 'issued' ORDER BY version""",
+    lambda envelope: bytes(envelope),
+)
+_WAITING = Query(
+    "aircraft_with_open_directives",
+    "SELECT DISTINCT aircraft_id FROM directives WHERE org_id = $1 AND state = 'issued'",
+    scalar,
 )
 
 
-def unanswered_directives(conn: Connection[Any], org_id: UUID) -> list[tuple[UUID, bytes]]:
-    """(aircraft, envelope) of the newest directive of each aircraft, where there is no answer yet."""
-    return run(conn, _UNANSWERED, org_id)
+def open_directives(conn: Connection[Any], org_id: UUID, aircraft_id: UUID) -> list[bytes]:
+    """Envelopes of the directives that the aircraft has not answered, by rising version."""
+    return run(conn, _OPEN, org_id, aircraft_id)
+
+
+def aircraft_with_open_directives(conn: Connection[Any], org_id: UUID) -> list[UUID]:
+    """Aircraft that have not answered all their directives."""
+    return run(conn, _WAITING, org_id)
 
 
 def next_version(conn: Connection[Any], org_id: UUID, aircraft_id: UUID) -> int | None:

@@ -62,9 +62,9 @@ def upsert_states(conn: Connection, rows: RowArray) -> None:
 def report_directive(
     conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID, version: int, state: str, detail: str
 ) -> None:
-    """What the aircraft says became of a directive."""
+    """What the aircraft says became of a directive. Its first answer counts: it hears a directive again until then."""
     conn.execute(
         "UPDATE directives SET state = %s, reported_at = now(), report_detail = %s"
-        " WHERE org_id = %s AND aircraft_id = %s AND version = %s",
+        " WHERE org_id = %s AND aircraft_id = %s AND version = %s AND state = 'issued'",
         (state, detail.replace("\0", "")[:1000], org_id, aircraft_id, version),
     )

@@ -21,6 +21,7 @@ from agent.recorder_clock import now_us
 from agent.settings import LinkSettings
 from agent.source import LinkSource
 from shared.frames import Frames, join
+from shared.receipt import pack_directives
 from shared.topics import Lane
 from tests.fix_agent import Aircraft, HubKey, check_chain, run_agent, settings_file, start_agent, write_identity
 from tests.fix_recorder import Talker
@@ -147,6 +148,7 @@ def test_directives_are_enacted_once_in_order_of_version_and_reported(flying: Fl
     forged = HubKey().directive(flying.aircraft.identity.aircraft_id, 9, "recording_policy", {"record": "armed"})
     topic = f"dbx/v1/{flying.aircraft.identity.org_id}/{flying.aircraft.identity.aircraft_id}/down/directive"
     hub.client.client.publish(topic, forged, qos=1)
+    hub.client.client.publish(topic, pack_directives([forged]), qos=1)
     before = len(hub.batches)
     assert hub.wait(before + 3) and len(reports()) == 4
 
