@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import cbor2
@@ -59,15 +60,24 @@ async def upload(request: Request, state: State) -> Response:
     """Commit envelopes of the device that signs this request."""
     if state.parts.receiving is None:
         raise Problem(503, "unavailable", "This process does not take envelopes.")
-    body = await request.body()
-    device = await _device(request, state, body)
+    device, proof = await _device(request, state)
+    body = await request.body()  # up to MAX_UPLOAD_BYTES: not for strangers
+    _check_signature(request, state, device, proof, body)
     receipts = await asyncio.to_thread(
         state.parts.receiving.commit, device.org_id, device.aircraft_id, _envelopes(body)
     )
     return Response(cbor2.dumps(receipts), 200, {"cache-control": "no-store"}, _CBOR)
 
 
-async def _device(request: Request, state: ApiState, body: bytes) -> DeviceOwner:
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    key_id: bytes
+    challenge: str
+    signature: bytes
+
+
+async def _device(request: Request, state: ApiState) -> tuple[DeviceOwner, _Proof]:
+    """Whose key the proof names, by a challenge of ours; the signature is checked when the body is there."""
     scheme, _, proof = request.headers.get("authorization", "").partition(" ")
     parts = proof.split(":")
     if scheme.lower() != "dbx-device" or len(parts) != 3:
@@ -80,21 +90,29 @@ async def _device(request: Request, state: ApiState, body: bytes) -> DeviceOwner
         raise _refused("The proof is malformed, or its challenge is not ours.") from None
     if time.time() > expires_s:
         raise _refused("The challenge has expired; fetch a new one.")
-    allowance = state.limit.take(key_id)
+    found = await state.reader.fetch(HUB_ORG, FIND_DEVICE, key_id)
+    if not found or found[0].revoked_utc_us is not None:
+        raise _stranger(request, state)
+    return found[0], _Proof(key_id, parts[1], signature)
+
+
+def _check_signature(request: Request, state: ApiState, device: DeviceOwner, proof: _Proof, body: bytes) -> None:
+    """Only who proved to be the device takes from its allowance: others may know its key id."""
+    message = b"\0".join((CONTEXT, proof.challenge.encode(), hashlib.sha256(body).digest()))
+    try:
+        Ed25519PublicKey.from_public_bytes(device.public_key).verify(proof.signature, message)
+    except InvalidSignature:
+        raise _stranger(request, state) from None
+    allowance = state.limit.take(proof.key_id)
     if not allowance.is_allowed:
         raise Problem(429, "too_many_requests", "This device asks too often.", allowance.headers())
-    found = await state.reader.fetch(HUB_ORG, FIND_DEVICE, key_id)
-    message = b"\0".join((CONTEXT, parts[1].encode(), hashlib.sha256(body).digest()))
-    try:
-        if not found or found[0].revoked_utc_us is not None:
-            raise InvalidSignature
-        Ed25519PublicKey.from_public_bytes(found[0].public_key).verify(signature, message)
-    except InvalidSignature:
-        stranger = state.strangers.take(address(request))
-        if not stranger.is_allowed:
-            raise Problem(429, "too_many_requests", "Too many attempts.", stranger.headers()) from None
-        raise _refused("The key is unknown or revoked, or the signature does not hold.") from None
-    return found[0]
+
+
+def _stranger(request: Request, state: ApiState) -> Problem:
+    allowance = state.strangers.take(address(request))
+    if not allowance.is_allowed:
+        return Problem(429, "too_many_requests", "Too many attempts.", allowance.headers())
+    return _refused("The key is unknown or revoked, or the signature does not hold.")
 
 
 def _envelopes(body: bytes) -> list[bytes]:

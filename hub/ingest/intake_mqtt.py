@@ -1,7 +1,8 @@
 """Intake from any MQTT broker: a shared subscription (MQTT 5) among the ingest processes, else a plain one (3.1.1).
 
 QoS 1, acknowledged by hand after commit. The session outlives the connection, so that the broker keeps what comes
-while the hub is away; its name is the process's slot, so that a restarted process finds the session that it had.
+while the hub is away; its name is a secret and the process's slot: a restarted process finds the session that it had,
+and nobody else takes it over.
 """
 
 import logging
@@ -33,11 +34,12 @@ LONGEST_PAUSE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class MqttAddress:
-    """Where the broker is; tls None: without."""
+    """Where the broker is; tls None: without. name: what the hub's sessions are called there, known to it alone."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None
+    name: str
 
 
 class MqttIntake:
@@ -81,7 +83,7 @@ class _Link:
         self._is_v5 = version == mqtt.MQTTv5
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            f"dbx-ingest-{slot}",
+            f"{address.name}-{slot}",
             protocol=version,
             manual_ack=True,
             clean_session=None if self._is_v5 else False,

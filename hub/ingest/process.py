@@ -1,6 +1,7 @@
 """The ingest process: one intake, one database connection; any number of them side by side."""
 
 import fcntl
+import hashlib
 import logging
 import threading
 import time
@@ -93,7 +94,13 @@ def intake_of(broker: BrokerAddress, slot: int) -> Intake:
     tls = broker.credentials.client_context()
     if broker.scheme == "nats":
         return NatsIntake(NatsAddress(f"tls://{broker.host}:{broker.port}", tls))
-    return MqttIntake(MqttAddress(broker.host, broker.port, tls), slot)
+    return MqttIntake(MqttAddress(broker.host, broker.port, tls, session_name(broker)), slot)
+
+
+def session_name(broker: BrokerAddress) -> str:
+    """Of the hub's sessions at an MQTT broker. Who knows one can take it over: made from our TLS key."""
+    secret = b"dbx-ingest-session-v1\0" + broker.credentials.key.read_bytes()
+    return f"dbx-ingest-{hashlib.sha256(secret).hexdigest()[:32]}"
 
 
 class Slot:

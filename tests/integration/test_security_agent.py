@@ -9,6 +9,9 @@ import pytest
 
 from agent.mqtt import V311, Address, Connection, Event
 from hub.embedded.broker import Broker
+from hub.ingest.process import session_name
+from hub.installation import BrokerAddress
+from hub.pki import DeviceAuthority
 from tests.fix_agent import HubKey, write_identity
 from tests.fix_broker import connect, new_device
 
@@ -26,6 +29,14 @@ def test_a_device_that_knows_the_aircrafts_id_cannot_cut_it_off(broker: Broker, 
     time.sleep(0.3)
     assert events.empty()
     connection.close()
+
+
+def test_the_hubs_session_at_a_broker_is_named_by_a_secret_of_its_own(tmp_path: Path) -> None:
+    names = []
+    for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b"):
+        credentials = DeviceAuthority(folder).hub_client()
+        names.append(session_name(BrokerAddress("mqtts", "127.0.0.1", 1, credentials)))
+    assert names[0] == names[1] != names[2]
 
 
 def test_a_client_id_stays_the_same_and_differs_between_identities(tmp_path: Path) -> None:
