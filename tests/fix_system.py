@@ -27,6 +27,7 @@ from hub.store.query import run
 from hub.store.tenant import tenant
 from hub.up import RunningHub
 from shared.envelope import RECEIPT_TYPE, open_envelope
+from shared.frames import Frames
 from shared.receipt import decode_receipt
 
 FOLDERS = 'data_dir = "."\n'
@@ -38,6 +39,30 @@ def wait_until(is_true: Callable[[], bool], limit_s: float, what: str) -> None:
     while not is_true():
         assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
         time.sleep(0.05)
+
+
+class Autopilot:
+    """A TCP port that sends frames as fast as asked to whoever connects, and loses none."""
+
+    def __init__(self, frames: Frames, frames_s: float) -> None:
+        self._frames, self._frames_s = frames, frames_s
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.is_done = threading.Event()
+        threading.Thread(target=self._send, daemon=True).start()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):
+            agent, _ = self._server.accept()
+            for first in range(0, len(self._frames), 100):
+                agent.sendall(self._frames.slice(first, min(first + 100, len(self._frames))).data)
+                time.sleep(100 / self._frames_s)
+            self.is_done.set()
+            while agent.recv(65536):
+                pass
+
+    def close(self) -> None:
+        self._server.close()
 
 
 class LinkCut:
@@ -110,6 +135,11 @@ class System:
     def facts(self, aircraft: Aircraft) -> Facts:
         """What the hub holds of the aircraft now."""
         return self.demo.facts(aircraft)
+
+    def accounted(self, aircraft: Aircraft) -> int:
+        """Frames in the hub, and frames that signed gap records own up to."""
+        facts = self.facts(aircraft)
+        return facts.frames + facts.gap_frames
 
     def settled(self, aircraft: Aircraft) -> Facts:
         """What the hub holds once every flight is settled and analysed."""
@@ -227,6 +257,12 @@ class Flight:
     def of_udp(cls, aircraft: Aircraft, port: int, extra: str = "") -> "Flight":
         """Listens for an autopilot on a UDP port until stopped."""
         return cls(aircraft, f'{FOLDERS}[link]\nkind = "udp-server"\nport = {port}\n' + extra, once=False)
+
+    @classmethod
+    def of_tcp(cls, aircraft: Aircraft, port: int, extra: str = "") -> "Flight":
+        """Connects to an autopilot's TCP port until stopped."""
+        link = f'[link]\nkind = "tcp"\nhost = "127.0.0.1"\nport = {port}\n'
+        return cls(aircraft, FOLDERS + link + extra, once=False)
 
     @property
     def store(self) -> Path:

@@ -6,16 +6,19 @@ import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
 
+from firmware_bridge.tlog import read_tlog
 from hub.demo_aircraft import Aircraft
 from shared import topics
+from shared.frames import join
 from shared.topics import Lane
-from tests.fix_system import Flight, LinkCut, System, flying, wait_until
+from tests.fix_system import Autopilot, Flight, LinkCut, System, flying, wait_until
 
 pytestmark = pytest.mark.slow
 TIMEOUTS = "puback_timeout_s = 2.0\nreceipt_timeout_s = 3.0\nkeepalive_s = 5\n"
@@ -45,17 +48,24 @@ def test_a_link_dark_for_longer_than_every_time_out_loses_nothing(system: System
 
 
 def test_a_store_too_small_for_a_dark_link_owns_up_to_what_it_evicted(system: System) -> None:
-    log, aircraft = system.log("quadplane"), system.aircraft("small-store")
-    quota = "[recording]\nquota_mb = 0.25\nbacklog_interval_s = 5.0\n"
-    with cuttable(system) as (link, uplink):
+    aircraft, quota = system.aircraft("small-store"), "[recording]\nquota_mb = 0.25\nbacklog_interval_s = 2.0\n"
+    frames = join([system.log(name).frames for name in ("copter", "plane", "heli", "quadplane")])
+    with (
+        cuttable(system) as (link, uplink),
+        contextlib.closing(Autopilot(frames, 6000)) as autopilot,
+        flying(Flight.of_tcp(aircraft, autopilot.port, uplink + quota)) as flight,
+    ):
         link.go_dark()
-        flight = Flight.of_log(aircraft, log, 40.0, uplink + quota)
-        with flying(flight):
-            time.sleep(20)
-            link.come_back()
-            flight.finish()
-    facts = system.assert_accounted(aircraft, log)
+        wait_until(autopilot.is_done.is_set, 120, "the end of sending")
+        time.sleep(5)
+        link.come_back()
+        wait_until(lambda: system.accounted(aircraft) == len(frames), 90, "every frame in the hub or in a gap record")
+        flight.stop()
+    facts = system.facts(aircraft)
     assert facts.gaps > 0, "nothing was evicted: the store was not too small"
+    kept = Counter(f[i] for part in system.exported(aircraft) for f in [read_tlog(part).frames] for i in range(len(f)))
+    assert not kept - Counter(frames[i] for i in range(len(frames))), "a frame came that was never sent, or twice"
+    assert facts.duplicates == 0
 
 
 def test_a_full_file_system_owns_up_to_what_it_could_not_write(system: System, tmp_path: Path) -> None:
