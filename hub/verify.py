@@ -7,6 +7,7 @@ and left out of what follows, so that one changed byte does not hide what the re
 """
 
 import argparse
+import base64
 import json
 import sys
 from collections import Counter
@@ -55,6 +56,8 @@ def verify(data: bytes, hub_keys: Collection[bytes] = (), device_keys: Collectio
     _check_chain(found, report)
     _check_receipts(found, report)
     covered = _check_manifest(found, report)
+    if trailer_at is None and found.header is None and not found.batches:
+        report.problems = [Problem("this is not an evidence file (.dbxe): no part of one can be read in it")]
     summarise(found, report, covered, bool(hub_keys), bool(device_keys))
     return report
 
@@ -261,7 +264,8 @@ def _check_manifest(found: Found, report: Report) -> dict[int, bool]:
     present = {s: s in found.batches for s in range(close.first_seq, last + 1)}
     missing = [s for s, here in present.items() if not here and s not in lost]
     for first, final in _ranges(missing):
-        text = f"sequences {first} to {final} are missing, and no gap record says why"
+        which = f"sequence {first} is" if first == final else f"sequences {first} to {final} are"
+        text = f"{which} missing, and no gap record says why"
         report.problems.append(Problem(text, None, "batch"))
     head = found.batches.get(close.last_seq)
     if head is not None and head[2] != close.chain_head:
@@ -319,8 +323,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("--hub-key", "hub, as its operator gave it"),
         ("--device-key", "recorder, as its owner gave it"),
     ):
-        about = f"public key of the {whose}: 64 hex digits; may be repeated"
-        parser.add_argument(name, action="append", default=[], metavar="HEX", type=_public_key, help=about)
+        about = f"public key of the {whose}: hex or base64; may be repeated"
+        parser.add_argument(name, action="append", default=[], metavar="KEY", type=_public_key, help=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(argv)
     try:
@@ -333,7 +337,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _public_key(text: str) -> bytes:
-    raw = bytes.fromhex(text)
+    """32 bytes as hex or, as the hub's pages and API show them, base64."""
+    try:
+        raw = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
     if len(raw) != 32:
-        raise argparse.ArgumentTypeError("a public key has 64 hex digits")
+        raise argparse.ArgumentTypeError("a public key has 64 hex digits, or 44 characters of base64")
     return raw

@@ -128,12 +128,30 @@ def in_words(refused: Refused) -> str:
 
 def as_text(report: Report) -> str:
     """The report for a person at a console."""
-    lines = [f"{report.file}: {'PROVEN' if report.is_proven else 'NOT PROVEN'}"]
+    lines = [f"{report.file}: {_verdict(report)}"]
     about: dict[str, Any] = {"flight": report.flight, "aircraft": report.aircraft, "organisation": report.organisation}
-    lines += [f"  {k}: {v}" for k, v in about.items() if v]
-    lines += [f"  problem: {p.text}" for p in report.problems[:50]]
+    about |= {"made by": f"a hub with the public key {report.hub_key}" if report.hub_key else None}
+    lines += [f"  {k + ':':14}{v}" for k, v in about.items() if v]
+    wrong = [p.text for p in report.problems[:50]]
     if len(report.problems) > 50:
-        lines.append(f"  ... and {len(report.problems) - 50} more problems (--json lists all)")
-    lines += [f"  proven: {p}" for p in report.proven]
-    lines += [f"  not proven: {p}" for p in report.not_proven]
+        wrong.append(f"... and {len(report.problems) - 50} more (--json lists all)")
+    if any(p.item is not None for p in report.problems) and len(wrong) > 1:
+        wrong.append("(what was changed is left out of all further checks, so one change may be named more than once)")
+    for title, texts in (
+        ("What is wrong:", wrong),
+        ("Proven:", report.proven),
+        ("Not proven by this file:", report.not_proven),
+    ):
+        if texts:
+            lines += ["", title, *(f"  - {text}" for text in texts)]
     return "\n".join(lines) + "\n"
+
+
+def _verdict(report: Report) -> str:
+    if report.is_whole:
+        return "PROVEN: the record of this flight is unaltered and complete."
+    if report.is_proven:
+        return "PROVEN: the record of this flight is unaltered; what is missing from it is accounted for."
+    if report.batches:
+        return "NOT PROVEN: do not rely on this file."
+    return "NOT PROVEN: nothing of a flight could be checked."

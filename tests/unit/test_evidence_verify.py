@@ -87,7 +87,7 @@ def test_a_damaged_trailer_leaves_the_items_checked_by_their_own_signatures() ->
 def test_a_batch_that_the_hub_left_out_is_missed_although_all_signatures_hold() -> None:
     envelopes = FLIGHT.envelopes()
     del envelopes[2]
-    assert "sequences 2 to 2 are missing, and no gap record says why" in texts(FLIGHT.evidence(envelopes))
+    assert "sequence 2 is missing, and no gap record says why" in texts(FLIGHT.evidence(envelopes))
 
 
 def test_a_batch_that_the_hub_replaced_breaks_the_chain() -> None:
