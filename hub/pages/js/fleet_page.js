@@ -38,7 +38,7 @@ function item(craft) {
   const isChosen = craft.id === layer.chosen;
   const name = h("button", { type: "button", "aria-pressed": String(isChosen), "data-id": craft.id, onclick: () => choose(craft.id) }, craft.name || "Unnamed aircraft");
   const dot = h("span", { class: `dot ${craft.online ? "live" : ""}`, title: craft.online ? "Online" : "Offline" });
-  const kind = craft.vehicle_type || craft.firmware ? [vehicleName(craft.vehicle_type), firmwareName(craft.autopilot, craft.firmware)].filter((t) => t !== "–").join(" · ") : "No flight yet";
+  const kind = craft.vehicle_type || craft.firmware ? [vehicleName(craft.vehicle_type), firmwareName(craft.autopilot, craft.firmware)].filter((t) => t !== "–").join(" · ") : craft.newest?.flight_id ? "Type not known" : "No flight yet";
   return h("li", { class: `craft ${isChosen ? "is-chosen" : ""}`, "data-craft": craft.id }, h("div", { class: "craft-name" }, dot, name), h("span", { class: "seen num", title: utc(craft.last_seen_utc_us) }, craft.online ? "online" : ago(craft.last_seen_utc_us)), h("span", { class: "type" }, kind), links(craft), facts(craft.newest));
 }
 

@@ -17,7 +17,7 @@ function facts(flight) {
     ["Max speed", quantity(flight.max_groundspeed_mps, "m/s", 1), "over ground"],
     ["Vehicle", vehicleName(flight.vehicle_type), type ? `The model recognises: ${vehicleName(type)}${a.aircraft_confidence ? ` (${number(a.aircraft_confidence * 100)} %)` : ""}` : null],
     ["Firmware", firmwareName(flight.autopilot, flight.firmware)],
-    ["Time from", CLOCKS[flight.clock_source] ?? words(flight.clock_source)],
+    ["Time from", isRealTime(flight.started_utc_us) ? (CLOCKS[flight.clock_source] ?? words(flight.clock_source)) : "boot of the autopilot"],
   ];
 }
 

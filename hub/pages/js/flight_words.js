@@ -13,7 +13,7 @@ export function firmwareName(autopilot, firmware) {
   const maker = autopilot && autopilot !== "unknown" ? autopilot : "";
   const text = String(firmware ?? "").trim();
   if (!text) return maker || NONE;
-  return !maker || /[a-z]{3}/i.test(text) ? text : `${maker} ${text}`;
+  return !maker || text.startsWith(maker) || /[a-z]{3}/i.test(text) ? text : `${maker} ${text}`;
 }
 
 const SETTLES_WITHIN_US = 600e6;

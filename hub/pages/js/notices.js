@@ -24,7 +24,7 @@ function card(title, note, rows) {
   return h("section", { class: "card notices" }, h("div", { class: "card-head" }, h("h2", null, title), note && h("span", { class: "count" }, note)), h("ul", null, rows));
 }
 
-function alertRow(alert, canAcknowledge, onDone) {
+function alertRow(alert, names, canAcknowledge, onDone) {
   const fault = h("span", { class: "field-error", role: "alert" });
   const press = async (event) => {
     event.target.disabled = true;
@@ -36,9 +36,10 @@ function alertRow(alert, canAcknowledge, onDone) {
       event.target.disabled = false;
     }
   };
+  const name = names.get(alert.aircraft_id);
   const flight = alert.flight_id && h("a", { href: `/flights/${encodeURIComponent(alert.flight_id)}` }, "Flight");
   const button = canAcknowledge && h("button", { class: "plain", type: "button", onclick: press }, "Acknowledge");
-  return h("li", null, h("span", { class: `badge ${TONES[alert.severity] ?? ""}` }, words(alert.severity)), h("p", null, h("b", null, alert.text || words(alert.kind)), h("small", null, when(alert.last_utc_us ?? alert.raised_utc_us), times(alert.times)), fault), flight, button);
+  return h("li", null, h("span", { class: `badge ${TONES[alert.severity] ?? ""}` }, words(alert.severity)), h("p", null, h("b", null, name && `${name}: `, alert.text || words(alert.kind)), h("small", null, when(alert.last_utc_us ?? alert.raised_utc_us), times(alert.times)), fault), flight, button);
 }
 
 function refusalRow(q) {
@@ -51,8 +52,9 @@ export async function noticeCards(system, role, onDone) {
   const can = role === "operator" || role === "admin";
   const cards = [];
   if (system.alerts_open) {
-    const { data } = await get("alerts", { query: { open: true, limit: SHOWN } });
-    cards.push(card("Open alerts", data.next_cursor && `the newest ${SHOWN}`, data.items.map((a) => alertRow(a, can, onDone))));
+    const [{ data }, fleet] = await Promise.all([get("alerts", { query: { open: true, limit: SHOWN } }), get("aircraft", { query: { limit: 200 } })]);
+    const names = new Map(fleet.data.items.map((a) => [a.id, a.name]));
+    cards.push(card("Open alerts", data.next_cursor && `the newest ${SHOWN}`, data.items.map((a) => alertRow(a, names, can, onDone))));
   }
   if (system.quarantined) {
     const { data } = await get("quarantine", { query: { limit: SHOWN } });

@@ -56,7 +56,7 @@ function verdict(system, health) {
 
 function keys(system) {
   const rows = (system.hub_keys ?? []).map((k) => h("tr", null, h("td", null, h("code", null, k.key_id)), h("td", null, h("code", null, k.public_key))));
-  return h("section", { class: "card part" }, h("div", { class: "card-head" }, h("h2", null, "Keys of this hub")), h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "Public key (Ed25519, base64)"))), h("tbody", null, rows)), h("p", { class: "hint" }, "Receipts and evidence files are signed with these. Compare them with what ", h("code", null, "./dbx verify FILE"), " names."));
+  return h("section", { class: "card part" }, h("div", { class: "card-head" }, h("h2", null, "Keys of this hub")), h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Key"), h("th", { scope: "col" }, "Public key (Ed25519, base64)"))), h("tbody", null, rows)), h("p", { class: "hint" }, "Receipts and evidence files are signed with these. To check a file against one: ", h("code", null, "./dbx verify FILE --hub-key KEY"), "."));
 }
 
 const places = { verdict: h("div"), notices: h("div", { class: "parts" }), tiles: h("div", { class: "tiles" }), keys: h("div") };
