@@ -24,6 +24,9 @@ from shared.ids import new_id
 
 log = logging.getLogger("dbx.api")
 MAX_BODY_BYTES = 64 << 10
+BODY_S = 20.0
+SLOWEST_BYTES_PER_S = 50_000
+"""Who sends a body slower than this (after BODY_S) holds a connection for nothing."""
 _LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES}
 _FLUSH_S = 1.0
 _MOST_WAITING = 20_000
@@ -130,13 +133,21 @@ def _add_headers(headers: MutableHeaders, request_id: str, allowance: Allowance 
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that refuses a body beyond its bound, declared or not."""
+    """`receive` that refuses a body beyond its bound, declared or not, and one that drips."""
     most = _LONG_BODIES.get(scope["path"], MAX_BODY_BYTES)
+    until_s = time.monotonic() + BODY_S + most / SLOWEST_BYTES_PER_S
     seen = 0
+    is_whole = False
 
     async def bounded() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, is_whole
+        if is_whole:
+            return await receive()  # waits until the peer goes away, as long as the answer takes
+        try:
+            message = await asyncio.wait_for(receive(), until_s - time.monotonic())
+        except TimeoutError:
+            raise HTTPException(408, "The body took too long.", {"connection": "close"}) from None
+        is_whole = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > most:
             raise HTTPException(413, f"The body may have {most} bytes.", {"connection": "close"})

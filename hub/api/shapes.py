@@ -221,6 +221,7 @@ class Flight(BaseModel):
     duration_s: float
     clock_source: ClockSourceName
     complete: bool
+    missing_batches: int
     findings: int
     risk_level: Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"] | None
     max_alt_rel_m: float | None

@@ -83,6 +83,7 @@ def flight_view(f: FlightRow) -> dict[str, Any]:
         "duration_s": round((f.ended_utc_us - f.started_utc_us) / 1e6, 3),
         "clock_source": ClockSource(f.clock_source).name,
         "complete": f.complete,
+        "missing_batches": f.missing_batches,
         "findings": f.findings,
         "risk_level": f.risk_level,
         "max_alt_rel_m": short(f.max_alt_rel_m),

@@ -121,7 +121,7 @@ CREATE TABLE ml_analysis_results (
 CREATE INDEX ml_analysis_results_session ON ml_analysis_results (org_id, session_id, created_at DESC);
 SELECT make_tenant_table('ml_analysis_results');
 
--- Which findings become alerts. Without a rule of its own an organisation is alerted of critical findings.
+-- Which findings become alerts. Without a rule of its own an organisation is alerted of warnings and critical findings.
 CREATE TABLE alert_rules (
     org_id uuid NOT NULL REFERENCES organizations,
     rule_id uuid NOT NULL,

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from shared.ids import new_id
+from shared.records import Finding
 
 Connection = psycopg.Connection[Any]
 SEVERITIES = ("info", "warning", "critical")
@@ -27,14 +28,24 @@ def raise_alert(
 
 
 def finding_rules(conn: Connection, org_id: uuid.UUID) -> list[tuple[str | None, str]]:
-    """(finding kind or None for any, least severity) of the rules in force; critical ones when there is no rule."""
+    """(finding kind or None for any, least severity) of the rules in force; from warning on when there is no rule."""
     rows = conn.execute(
         "SELECT finding_kind, min_severity, enabled FROM alert_rules WHERE org_id = %s", (org_id,)
     ).fetchall()
-    return [(kind, least) for kind, least, enabled in rows if enabled] if rows else [(None, "critical")]
+    return [(kind, least) for kind, least, enabled in rows if enabled] if rows else [(None, "warning")]
 
 
 def is_alerting(rules: list[tuple[str | None, str]], kind: str, severity: str) -> bool:
     """Whether a finding of this kind and severity becomes an alert."""
     rank = SEVERITIES.index(severity)
     return any(k in (None, kind) and rank >= SEVERITIES.index(least) for k, least in rules)
+
+
+def raise_finding(
+    conn: Connection, org_id: uuid.UUID, rules: list[tuple[str | None, str]], name: str, finding: Finding,
+    aircraft_id: uuid.UUID, session_id: uuid.UUID | None,
+) -> None:  # fmt: skip
+    """Raise an alert of a finding, if a rule says so. name: the same for the same finding, however often it is made."""
+    if finding.severity in SEVERITIES and is_alerting(rules, finding.kind, finding.severity):
+        text = f"{finding.kind}: score {finding.score:.3g} over {finding.threshold:.3g}"
+        raise_alert(conn, org_id, f"finding:{name}", "finding", finding.severity, text, aircraft_id, session_id)

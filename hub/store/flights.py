@@ -27,6 +27,7 @@ class FlightRow:
     mav_type: int | None
     mav_autopilot: int | None
     firmware: str
+    missing_batches: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,30 @@ class AnalysisRow:
     feature_version: int
 
 
-_FLIGHT = """s.session_id, s.aircraft_id, a.name, s.state, s.started_utc_us, s.ended_utc_us, s.clock_source,
+# While it flies, as the crow flies from batch to batch: settling writes what the track says.
+_FLOWN = """SELECT sum(111195 * |/ ((p.to_lat - p.lat) ^ 2
+        + (least(abs(p.to_lon - p.lon), 360 - abs(p.to_lon - p.lon)) * cosd(p.lat)) ^ 2))
+    FROM (SELECT b.lat_deg lat, b.lon_deg lon, lead(b.lat_deg) OVER w to_lat, lead(b.lon_deg) OVER w to_lon
+        FROM ingest_batches b WHERE b.org_id = $1 AND b.session_id = s.session_id AND b.lat_deg IS NOT NULL
+            AND b.lon_deg IS NOT NULL WINDOW w AS (ORDER BY b.covers_to_us)) p"""
+# Sequences of the flight that neither are in the ledger nor lie under a gap record; of one that flies, so far.
+# The bound: whatever sequences an aircraft invents, the range has an end that can be written.
+_MISSING = """SELECT coalesce(sum(upper(r) - lower(r)), 0)::bigint FROM unnest((
+    SELECT CASE WHEN s.first_seq <= n.last_seq THEN int8multirange(int8range(s.first_seq, n.last_seq, '[]')) END
+        - coalesce((SELECT range_agg(int8range(b.seq, b.seq, '[]')) FROM ingest_batches b
+            WHERE b.org_id = $1 AND b.stream_id = s.stream_id AND b.seq BETWEEN s.first_seq AND n.last_seq), '{}')
+        - coalesce((SELECT range_agg(int8range(g.first_seq, least(g.last_seq, n.last_seq), '[]')) FROM gaps g
+            WHERE g.org_id = $1 AND g.stream_id = s.stream_id
+                AND g.first_seq <= least(g.last_seq, n.last_seq)), '{}')
+    FROM (SELECT least(1::bigint << 53, coalesce(s.last_seq, (SELECT max(b.seq) FROM ingest_batches b
+        WHERE b.org_id = $1 AND b.session_id = s.session_id AND b.stream_id = s.stream_id))) last_seq) n)) r"""
+_FLIGHT = f"""s.session_id, s.aircraft_id, a.name, s.state, s.started_utc_us, s.ended_utc_us, s.clock_source,
     s.complete,
     (SELECT count(*) FROM findings f WHERE f.org_id = $1 AND f.session_id = s.session_id),
     (SELECT m.risk_level FROM ml_analysis_results m WHERE m.org_id = $1 AND m.session_id = s.session_id
         ORDER BY m.created_at DESC LIMIT 1),
-    s.max_alt_rel_m, s.distance_m, s.max_groundspeed_mps, s.mav_type, s.mav_autopilot, s.firmware"""
+    s.max_alt_rel_m, CASE WHEN s.state = 'live' THEN ({_FLOWN}) ELSE s.distance_m END,
+    s.max_groundspeed_mps, s.mav_type, s.mav_autopilot, s.firmware, CASE WHEN s.complete THEN 0 ELSE ({_MISSING}) END"""  # noqa: S608
 _FROM = """FROM flight_sessions s
     JOIN aircraft_registry a ON a.org_id = $1 AND a.aircraft_id = s.aircraft_id"""
 

@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 
 from firmware_bridge.grid import ChannelGrid
+from hub.store import alerts
 from hub.store.analysis import AnalysisRow, HubFindingRow, replace_analysis
 from hub.worker.aircraft_type import detect
 from hub.worker.explain import Explainer
@@ -151,3 +152,7 @@ def store_analysis(
         for f in result.findings
     ]  # fmt: skip
     replace_analysis(conn, row, findings)
+    rules = alerts.finding_rules(conn, org_id)
+    for f in (explained.finding for explained in result.findings):
+        # an analysis made again gives its findings new ids, not new beginnings
+        alerts.raise_finding(conn, org_id, rules, f"hub:{session_id}:{f.kind}:{f.start_us}", f, aircraft_id, session_id)

@@ -1,5 +1,6 @@
 """Keys, sessions, limits, errors and the request log of the API."""
 
+import asyncio
 import time
 import uuid
 
@@ -125,6 +126,25 @@ def test_every_answer_has_a_request_id_and_the_log_has_its_line_without_ids(ours
 def test_bodies_are_bounded(ours) -> None:
     answer = ours.client.post("/v1/aircraft", content=b"x" * 70_000, headers=ours.auth("admin"))
     assert answer.status_code == 413 and answer.json()["type"] == "urn:dbx:problem:too_large"
+
+
+def test_a_body_that_drips_is_cut_off(ours, monkeypatch) -> None:
+    monkeypatch.setattr("hub.api.gate.BODY_S", 0.2)
+    monkeypatch.setattr("hub.api.gate.SLOWEST_BYTES_PER_S", 1e9)
+    sent: list[dict[str, object]] = []
+
+    async def drip() -> dict[str, object]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def note(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"60000")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/enroll", "raw_path": b"/v1/enroll", "query_string": b"",
+             "headers": headers, "client": ("127.0.0.1", 1), "http_version": "1.1", "scheme": "http"}  # fmt: skip
+    ours.client.portal.call(ours.client.app, scope, drip, note)
+    assert sent[0]["status"] == 408
 
 
 def test_what_does_not_exist_is_a_problem_too(ours) -> None:

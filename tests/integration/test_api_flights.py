@@ -50,6 +50,41 @@ def test_the_detail_says_in_words_that_a_complete_flight_is_complete(ours) -> No
     assert body["vehicle_type"] == "copter" and body["autopilot"] == "ArduPilot" and body["clock_source"] == "gps"
 
 
+def test_the_list_and_the_detail_count_what_is_missing(ours) -> None:
+    f = ours.store_flight()
+    with ours.database.connect() as conn:
+        conn.execute("DELETE FROM ingest_batches WHERE stream_id = %s AND seq = 2", (f.stream_id,))
+        conn.execute("UPDATE flight_sessions SET complete = false")
+    assert [i["missing_batches"] for i in ours.get("/v1/flights").json()["items"]] == [1]
+    body = ours.get(f"/v1/flights/{f.flight_id}").json()
+    assert body["missing_batches"] == 1 and body["completeness"]["statement"].endswith("; 1 batch is still to come.")
+    with ours.database.connect() as conn:
+        conn.execute("UPDATE flight_sessions SET last_seq = last_seq + 5")
+    assert ours.get("/v1/flights").json()["items"][0]["missing_batches"] == 6 - 1  # the closing record's is there
+
+
+@pytest.mark.parametrize("last_seq", [2**62, 2**63 - 1])
+def test_no_sequence_that_an_aircraft_invents_breaks_the_list(ours, last_seq: int) -> None:
+    f = ours.store_flight()
+    with ours.database.connect() as conn:
+        conn.execute("UPDATE flight_sessions SET complete = false, last_seq = %s", (last_seq,))
+        conn.execute(
+            "INSERT INTO gaps (org_id, record_stream_id, record_seq, record_no, aircraft_id, stream_id, reason,"
+            " first_seq, last_seq) VALUES (%s, %s, 1, 0, %s, %s, 'quota', %s, %s)",
+            (ours.org_id, f.stream_id, f.aircraft_id, f.stream_id, 2**62, 2**63 - 1),
+        )
+    assert ours.get("/v1/flights").json()["items"][0]["missing_batches"] == 2**53 - 4
+    assert ours.get(f"/v1/flights/{f.flight_id}").status_code == 200
+
+
+def test_a_live_flight_that_moves_has_a_distance(ours) -> None:
+    f = ours.store_flight()
+    with ours.database.connect() as conn:
+        conn.execute("UPDATE flight_sessions SET state = 'live', distance_m = 0")
+        conn.execute("UPDATE ingest_batches SET lat_deg = 47 + seq * 0.001, lon_deg = 8")
+    assert ours.get(f"/v1/flights/{f.flight_id}").json()["distance_m"] == pytest.approx(3 * 111.195, rel=0.01)
+
+
 def test_bands_follow_the_armed_and_mode_channels(ours) -> None:
     bands = ours.get(f"/v1/flights/{ours.store_flight().flight_id}").json()["bands"]
     assert bands["armed"] == [{"from_utc_us": START_UTC_US + 10**6, "to_utc_us": START_UTC_US + 10**7}]

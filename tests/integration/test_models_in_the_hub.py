@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
+from hub.store import jobs
 from hub.store.tenant import tenant
 from hub.worker.analysis import Analyst, store_analysis
 from hub.worker.process import Worker
@@ -78,6 +79,12 @@ def test_a_closed_flight_is_analysed_and_its_findings_explained(
     assert start_utc_us - start_us == r.clock[0].offset_us()
     assert evidence[0].keys() == {"feature", "value", "nominal", "weight"}
     assert finding_shap[0].keys() == {"feature", "value", "shap"}
+    with ingest_hub.database.connect("dbx_worker") as conn:
+        with tenant(conn, r.org_id):
+            jobs.enqueue(conn, r.org_id, "settle", {session: 0.0})
+        work(ingest_hub, conn, Analyst(edge_bundle))  # again, as late data make it: the same finding, no second alert
+    alerts = "SELECT kind, severity, session_id FROM alerts WHERE org_id = %s"
+    assert ingest_hub.rows(r.org_id, alerts, r.org_id) == [("finding", "critical", session)]
 
 
 def test_analysing_again_replaces_what_the_hub_found_before(
