@@ -16,7 +16,7 @@ from agent.clock_model import ClockModel
 from agent.companion import Companion
 from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
-from agent.source import Source, Taken
+from agent.source import BACKWARDS_US, Source, Taken
 from agent.waiting import Now
 from agent.watch import Sighting, Watch
 from firmware_bridge.vehicle import VehicleTracker
@@ -66,6 +66,7 @@ class Pipeline:
         self._has_ended = False
         """Whether a log was played to its end: an armed vehicle opens no session after that."""
         self._since_us = self._now().recorder_us
+        self._newest_us = recorder.state.covered_us
 
     def _now(self) -> Now:
         return Now(self._source.now_us(), now_us())
@@ -115,6 +116,8 @@ class Pipeline:
     def _record(self, taken: Taken, now: Now) -> None:
         """Give the frames to the recorder, with a batch boundary where the vehicle arms, disarms or reboots."""
         frames = taken.frames
+        self._cross_jump(int(frames.time_us[0]), now)
+        self._newest_us = int(frames.time_us[-1])
         sightings, samples = self.watch.update(frames)
         self.recorder.vehicle = self.watch.vehicle
         for at_us, utc_us in samples:
@@ -146,6 +149,16 @@ class Pipeline:
             self.recorder.new_boot(now)
             self.clock.forget()
             self.companion.ask_again()
+
+    def _cross_jump(self, first_us: int, now: Now) -> None:
+        """A boundary where a log's clock jumps: back, it has begun anew, and no time may be covered twice; far ahead,
+        it is silence, as on a live link."""
+        jump_us = 0 if self._newest_us is None else first_us - self._newest_us
+        if jump_us < -BACKWARDS_US:
+            self.recorder.new_boot(now, reason="clock_reset")
+            self.clock.forget()
+        elif jump_us > self._lost_after_us:
+            self.recorder.disarm("link_lost", None, now)
 
     def _reconcile(self, now: Now) -> None:
         """Session and vehicle must agree, also after a restart, a failed write or a silent link."""

@@ -226,11 +226,11 @@ class Recorder:
         """The session ends (disarmed, reboot, link_lost, stopped): its last batch is sealed, its manifest goes out."""
         return self.state.session is None or self.seal_now(now, lambda c, d: self._close(c, d, reason, at_us, now))
 
-    def new_boot(self, now: Now, epoch: uuid.UUID | None = None) -> bool:
+    def new_boot(self, now: Now, epoch: uuid.UUID | None = None, reason: str = "reboot") -> bool:
         """The vehicle rebooted (or recorder time began anew: `epoch`): an open session closes, another boot begins."""
 
         def boundary(conn: sqlite3.Connection, draft: RecorderState) -> None:
-            self._close(conn, draft, "reboot", None, now)
+            self._close(conn, draft, reason, None, now)
             draft.boot, draft.covered_us = new_id(), None
             if epoch is not None:
                 draft.epoch, draft.position = epoch, 0

@@ -20,6 +20,8 @@ _PIECE_US = 1_000_000
 _PIECE_BYTES = 64 << 10
 LONGEST_PAUSE_US = 10_000_000
 """A hole in a log is played as a pause of at most this."""
+BACKWARDS_US = 1_000_000
+"""A log's clock that runs back by more than this has begun anew: its recorder restarted, or somebody set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class LogSource:
         self._wall_s = wall_s
         steps = np.clip(np.diff(self.frames.time_us, prepend=self.frames.time_us[:1]), 0, LONGEST_PAUSE_US)
         self._due_us = np.cumsum(steps)
+        jumps = np.diff(self.frames.time_us)
+        self._jumps = np.flatnonzero((jumps < -BACKWARDS_US) | (jumps > LONGEST_PAUSE_US)) + 1
         self._from: tuple[float, int] | None = None
         self.is_behind = speed is None
         """Whether the next piece is due already."""
@@ -127,6 +131,8 @@ class LogSource:
             return Taken(no_frames(), *self._take_damage(), None, start)
         piece = int(np.searchsorted(self._due_us, self._due_us[start] + _PIECE_US, "right"))
         stop = min(piece, int(np.searchsorted(self.frames.offsets, self.frames.offsets[start] + _PIECE_BYTES)))
+        jump = int(np.searchsorted(self._jumps, start, "right"))  # nothing taken at once crosses a jump of the clock
+        stop = min(stop, int(self._jumps[jump])) if jump < len(self._jumps) else stop
         stop = min(max(stop, start + 1), n)
         if self._speed is not None:
             due = self._due(self._speed)

@@ -38,7 +38,7 @@ class SessionClose:
     """A flight session ended, with its manifest. It covers batches first_seq .. last_seq of the stream.
 
     frames_by_message: message id -> frames. wire_lost: "sysid/compid" -> frames that the wire's sequence numbers miss.
-    chain_head: digest of batch last_seq. reason: disarmed, reboot, link_lost, stopped, store_reset.
+    chain_head: digest of batch last_seq. reason: disarmed, reboot, clock_reset, link_lost, stopped.
     """
 
     type: ClassVar[str] = "session_close"
