@@ -75,7 +75,7 @@ async def get_evidence(request: Request, owner: Owner, state: State, flight_id: 
     rows = await asyncio.to_thread(
         _evidence_rows, _fetch(state, who, detail.stream_id), flight, detail, gaps, first, last
     )
-    others = {(g.record_stream_id, g.record_seq) for g in gaps if g.record_stream_id != detail.stream_id}
+    others = {(g.record_stream_id, g.record_seq) for g in gaps if g.record_stream_id != detail.stream_id == g.stream_id}
     told = [await asyncio.to_thread(_fetch(state, who, stream), seq, seq) for stream, seq in sorted(others)]
     header = _header(state, owner, flight, detail, keys)
     digests = {r.seq: r.digest for r in rows}

@@ -145,24 +145,40 @@ async def _completeness(state: ApiState, org_id: UUID, flight: FlightRow, detail
         "junk_bytes": held.junk_bytes if detail.junk_bytes is None else detail.junk_bytes,
         "manifest": has_manifest,
         "chain_ok": held.is_chained,
-        "statement": _statement(detail.manifest_frames, held, missing, gaps),
+        "statement": _statement(detail, flight.state, held, missing, gaps),
     }
 
 
+_NEVER_CLOSED = {
+    "store_reset": "its recorder's store was damaged or replaced",
+    "silent": "nothing has come from it for hours",
+}
+
+
 def _statement(
-    generated: int | None, held: committed.Committed, missing: list[tuple[int, int]], gaps: list[committed.GapRow]
-) -> str:
+    detail: flights.FlightDetail, state: str, held: committed.Committed, missing: list[tuple[int, int]],
+    gaps: list[committed.GapRow],
+) -> str:  # fmt: skip
     """The completeness line in plain words."""
+    generated = detail.manifest_frames
     if not held.is_chained:
         return "The chain of batches does not hold: batches of another origin lie among them."
     awaited = sum(b - a + 1 for a, b in missing)
+    if generated is None and state == "closed":
+        why = _NEVER_CLOSED.get(detail.close_reason or "", "no record says why")
+        count = f"{held.frames:,} frames committed; how many more it recorded is not known"
+        return f"Never closed by the aircraft ({why}): {count}."
     if generated is None:
-        late = f"; {awaited} earlier batches are still to come" if awaited else ""
-        return f"In the air, or not yet closed by the aircraft: {held.frames} frames committed so far{late}."
+        late = f"; {_batches(awaited, 'earlier ')} still to come" if awaited else ""
+        return f"In the air, or not yet closed by the aircraft: {held.frames:,} frames committed so far{late}."
     if awaited:
-        return f"Incomplete: {held.frames} of {generated} frames committed; {awaited} batches are still to come."
+        return f"Incomplete: {held.frames:,} of {generated:,} frames committed; {_batches(awaited)} still to come."
     reasons = ", ".join(sorted({g.reason for g in gaps})) or "no record says why"
     if held.frames == generated:
         lost = f" Before that some were lost, as signed records say: {reasons}." if gaps else ""
-        return f"Complete: all {generated} frames that the aircraft journaled are committed.{lost}"
-    return f"{held.frames} of {generated} frames committed; the rest is accounted for by signed records: {reasons}."
+        return f"Complete: all {generated:,} frames that the aircraft journaled are committed.{lost}"
+    return f"{held.frames:,} of {generated:,} frames committed; the rest is accounted for by signed records: {reasons}."
+
+
+def _batches(count: int, which: str = "") -> str:
+    return f"1 {which}batch is" if count == 1 else f"{count} {which}batches are"

@@ -207,13 +207,9 @@ def _write_records(conn: psycopg.Connection[Any], org_id: uuid.UUID, new: Sequen
             if isinstance(r, DirectiveReport):
                 state = r.state if r.state in ("enacted", "refused", "superseded") else "refused"
                 records.report_directive(conn, org_id, aircraft, r.version, state, r.detail)
-            elif isinstance(r, Finding) and r.severity in alerts.SEVERITIES:
+            elif isinstance(r, Finding):
                 rules = alerts.finding_rules(conn, org_id) if rules is None else rules
-                if alerts.is_alerting(rules, r.kind, r.severity):
-                    text = f"{r.kind}: score {r.score:.3g} over {r.threshold:.3g}"
-                    alerts.raise_alert(
-                        conn, org_id, f"finding:{r.finding}", "finding", r.severity, text, aircraft, r.session
-                    )
+                alerts.raise_finding(conn, org_id, rules, str(r.finding), r, aircraft, r.session)
 
 
 def _ask_to_settle(
@@ -231,9 +227,15 @@ def _ask_to_settle(
         is_better = better.source > state.clock_source and better.offset_us() != state.clock_offset_us
         if state.state == "closed" or is_better:
             late.add(state.session_id)
-    jobs.enqueue(conn, org_id, "settle", closed, SETTLE_CLOSED_S)
-    jobs.enqueue(conn, org_id, "settle", late - closed, SETTLE_LATE_S)
-    jobs.enqueue(conn, org_id, "settle", opened - closed - late, SETTLE_OPENED_S)
+    begun = {d.item.batch.stream for d in new if d.item.batch.lane != Lane.bulk and _begins(d)}
+    orphans = sessions.live_elsewhere(conn, org_id, begun) if begun else []
+    delays = dict.fromkeys(opened, SETTLE_OPENED_S) | dict.fromkeys([*late, *orphans], SETTLE_LATE_S)
+    jobs.enqueue(conn, org_id, "settle", delays | dict.fromkeys(closed, SETTLE_CLOSED_S))
+
+
+def _begins(d: Derived) -> bool:
+    """Whether a recorder says that it flies, or that it goes on with another store."""
+    return any(isinstance(r, SessionOpen) or (isinstance(r, Gap) and r.reason == "store_reset") for _, r in d.records)
 
 
 def _raise_clones(conn: psycopg.Connection[Any], org_id: uuid.UUID, new: Sequence[Derived]) -> None:

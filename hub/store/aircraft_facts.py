@@ -8,7 +8,8 @@ from hub.store.query import Query, scalar
 @dataclass(frozen=True, slots=True)
 class Facts:
     """duplicates: telemetry rows whose (session, time) occurs more than once; never but by a fault of ours.
-    unsettled: flights that are live, not derived for good, or have rows that are not analysed yet."""
+    unsettled: flights that are live, not derived for good, have rows that are not analysed yet, or wait to be
+    settled again because data came late."""
 
     batches: int
     frames: int
@@ -40,6 +41,7 @@ FACTS = Query(
     (SELECT count(*) AS n, count(*) FILTER (WHERE state = 'live' OR settled_at IS NULL
             OR EXISTS (SELECT FROM telemetry_chunks c WHERE c.org_id = $1 AND c.session_id = fs.session_id)
             AND NOT EXISTS (SELECT FROM ml_analysis_results r WHERE r.org_id = $1 AND r.session_id = fs.session_id)
+            OR EXISTS (SELECT FROM jobs j WHERE j.org_id = $1 AND j.subject_id = fs.session_id)
         ) AS unsettled
         FROM flight_sessions fs WHERE org_id = $1 AND aircraft_id = $2::uuid) s,
     (SELECT count(*) AS n FROM findings WHERE org_id = $1 AND aircraft_id = $2::uuid) f,

@@ -91,11 +91,15 @@ GAPS = Query(
     """SELECT reason, frames, stream_id, first_seq, last_seq, from_utc_us, to_utc_us, detail, record_stream_id,
         record_seq
     FROM gaps WHERE org_id = $1 AND (session_id = $2::uuid
-        OR (stream_id = $3::uuid AND first_seq <= $5::bigint AND last_seq >= $4::bigint))
+        OR (stream_id = $3::uuid AND first_seq <= $5::bigint AND last_seq >= $4::bigint)
+        OR (session_id IS NULL AND reason = 'store_reset' AND record_stream_id <> $3::uuid
+            AND EXISTS (SELECT FROM flight_sessions s WHERE s.org_id = $1 AND s.session_id = $2::uuid
+                AND s.aircraft_id = gaps.aircraft_id AND s.close_reason = 'store_reset')))
     ORDER BY first_seq NULLS LAST, record_seq, record_no LIMIT 1000""",
     GapRow,
 )
-"""$2 session, $3 stream, $4 and $5 first and last sequence."""
+"""$2 session, $3 stream, $4 and $5 first and last sequence. A reset that could not name what it lost goes with every
+flight that was closed for it."""
 
 SPAN_OF_SESSION = Query(
     "span_of_session",

@@ -5,7 +5,7 @@ free at once, after a pause that doubles with each attempt (a job that kills its
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,14 +30,20 @@ class Job:
     attempts: int
 
 
-def enqueue(conn: Connection, org_id: uuid.UUID, kind: Kind, subjects: Iterable[uuid.UUID], delay_s: float = 0) -> None:
-    """Ask for work on each subject, unless it waits already."""
-    for subject in sorted(set(subjects)):
-        conn.execute(
-            "INSERT INTO jobs (org_id, job_id, kind, subject_id, run_after)"
-            " VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING",
-            (org_id, new_id(), kind, subject, delay_s),
-        )
+def enqueue(conn: Connection, org_id: uuid.UUID, kind: Kind, delays_s: Mapping[uuid.UUID, float]) -> None:
+    """Ask for work on each subject after a delay; what waits already is done sooner, if it is now asked for sooner and
+    has not failed. Call it once in a transaction: subjects are taken in order, so that two such calls cannot deadlock.
+    """
+    for subject, delay_s in sorted(delays_s.items()):
+        conn.execute(_ENQUEUE, (org_id, new_id(), kind, subject, delay_s))
+
+
+_ENQUEUE = """
+INSERT INTO jobs (org_id, job_id, kind, subject_id, run_after)
+VALUES (%s, %s, %s, %s, now() + make_interval(secs => %s))
+ON CONFLICT (org_id, kind, subject_id) WHERE started_at IS NULL DO UPDATE SET run_after = excluded.run_after
+WHERE jobs.attempts = 0 AND excluded.run_after < jobs.run_after
+"""
 
 
 def due(conn: Connection, most: int = 20) -> list[tuple[uuid.UUID, uuid.UUID]]:

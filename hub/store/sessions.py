@@ -1,7 +1,7 @@
 """Flight sessions: made by the first batch or record that names them, filled in by records, replaced by settling."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,45 @@ def settle_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, s
         " WHERE org_id = %(org)s AND session_id = %(s)s AND start_utc_us <> start_us + %(o)s",
         {"o": s.clock_offset_us, "org": org_id, "s": session_id},
     )
+
+
+_SUPERSEDED = """
+SELECT EXISTS (SELECT FROM flight_sessions s JOIN gaps g ON g.org_id = s.org_id AND g.aircraft_id = s.aircraft_id
+        AND g.stream_id = s.stream_id AND g.record_stream_id <> s.stream_id AND g.reason = 'store_reset'
+    WHERE s.org_id = %(org)s AND s.session_id = %(session)s AND s.state = 'live')
+OR EXISTS (SELECT FROM flight_sessions s
+    JOIN streams o ON o.org_id = s.org_id AND o.stream_id = s.stream_id
+    JOIN streams n ON n.org_id = s.org_id AND n.aircraft_id = s.aircraft_id AND n.first_seen_at > o.first_seen_at
+    WHERE s.org_id = %(org)s AND s.session_id = %(session)s AND s.state = 'live'
+    AND (EXISTS (SELECT FROM gaps g WHERE g.org_id = n.org_id AND g.record_stream_id = n.stream_id
+            AND g.reason = 'store_reset')
+        OR EXISTS (SELECT FROM flight_sessions f WHERE f.org_id = n.org_id AND f.stream_id = n.stream_id AND f.opened)))
+"""
+
+
+def close_superseded(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> bool:
+    """Close a live session (locked) whose recorder has gone on with another store: nobody is left to close it. A
+    closing record that comes all the same, with batches saved from the old store, replaces this. Whether it was so."""
+    ids = {"org": org_id, "session": session_id}
+    if conn.execute(_SUPERSEDED, ids).fetchone() != (True,):
+        return False
+    conn.execute(
+        "UPDATE flight_sessions SET state = 'closed', close_reason = 'store_reset'"
+        " WHERE org_id = %(org)s AND session_id = %(session)s",
+        ids,
+    )
+    return True
+
+
+def live_elsewhere(conn: Connection, org_id: uuid.UUID, stream_ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+    """Live sessions of the aircraft of these streams that are on other streams."""
+    rows = conn.execute(
+        "SELECT DISTINCT s.session_id FROM streams n JOIN flight_sessions s ON s.org_id = n.org_id"
+        " AND s.aircraft_id = n.aircraft_id AND s.stream_id <> n.stream_id AND s.state = 'live'"
+        " WHERE n.org_id = %s AND n.stream_id = ANY (%s)",
+        (org_id, sorted(set(stream_ids))),
+    )
+    return [session for (session,) in rows.fetchall()]
 
 
 def close_silent(conn: Connection, org_id: uuid.UUID, silent_s: float) -> list[uuid.UUID]:

@@ -96,7 +96,7 @@ class Worker:
         for org_id in list_organisations(self._conn):
             with tenant(self._conn, org_id, actor="worker"):
                 silent = sessions.close_silent(self._conn, org_id, SILENT_S)
-                jobs.enqueue(self._conn, org_id, "settle", silent)
+                jobs.enqueue(self._conn, org_id, "settle", dict.fromkeys(silent, 0.0))
             for session in silent:
                 log.warning("flight closed: the aircraft is silent", extra={"session": str(session)})
         self._silent_s = time.monotonic() + SILENT_CHECK_S

@@ -8,7 +8,7 @@ import datetime as dt
 import itertools
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ def settle(conn: Connection, types: RowTypes, org_id: uuid.UUID, session_id: uui
         facts = sessions.lock_session(conn, org_id, session_id)
         if facts is None:
             return None
+        if facts.state == "live" and sessions.close_superseded(conn, org_id, session_id):
+            facts = replace(facts, state="closed")
         members = ledger.session_batches(conn, org_id, session_id)
         boot, clock = _clock_of(conn, org_id, facts, members)
         flight = _rederive(conn, org_id, facts, members, boot, clock)
