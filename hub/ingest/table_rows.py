@@ -185,7 +185,7 @@ class TableRows:
         rows: dict[uuid.UUID, Row] = {}
         for d in self.found:
             b = d.item.batch
-            at = _state_time(d, now_us)
+            at = _state_time(d, now_us) if d.newest else 0  # records alone hold no values that could be newest
             if (
                 at is not None
                 and b.lane != Lane.bulk

@@ -27,15 +27,19 @@ _STATE_COLUMNS = (
     " groundspeed_mps, heading_deg, battery_v, battery_remaining_pct"
 )
 _KEEP = ", ".join(f"{c} = coalesce(excluded.{c}, s.{c})" for c in _STATE_COLUMNS.split(", "))
+_IF_NEWER = ", ".join(
+    f"{c} = CASE WHEN excluded.at_utc_us >= s.at_utc_us THEN excluded.{c} ELSE s.{c} END"
+    for c in ("stream_id", "boot_id", "session_id")
+)
 _UPSERT_STATE = f"""
 INSERT INTO aircraft_state AS s (org_id, aircraft_id, stream_id, boot_id, session_id, at_utc_us, firmware,
     {_STATE_COLUMNS})
 SELECT org_id, aircraft_id, stream_id, boot_id, session_id, at_utc_us, firmware, {_STATE_COLUMNS}
 FROM unnest(%b::aircraft_state[]) ORDER BY aircraft_id
-ON CONFLICT (org_id, aircraft_id) DO UPDATE SET seen_at = now(), stream_id = excluded.stream_id,
-    boot_id = excluded.boot_id, session_id = excluded.session_id, at_utc_us = excluded.at_utc_us,
+ON CONFLICT (org_id, aircraft_id) DO UPDATE SET seen_at = now(), {_IF_NEWER},
+    at_utc_us = greatest(excluded.at_utc_us, s.at_utc_us),
     firmware = CASE WHEN excluded.firmware <> '' THEN excluded.firmware ELSE s.firmware END, {_KEEP}
-WHERE excluded.at_utc_us >= s.at_utc_us
+WHERE excluded.at_utc_us >= s.at_utc_us OR excluded.at_utc_us = 0
 """  # noqa: S608
 
 
@@ -55,7 +59,7 @@ def delete_hub_findings(conn: Connection, org_id: uuid.UUID, session_id: uuid.UU
 
 
 def upsert_states(conn: Connection, rows: RowArray) -> None:
-    """The newest of each aircraft; what is older than what is known changes nothing."""
+    """The newest of each aircraft; what is older than what is known changes nothing. at_utc_us 0: only seen."""
     conn.execute(_UPSERT_STATE, (rows,))
 
 

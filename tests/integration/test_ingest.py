@@ -6,8 +6,11 @@ import pytest
 
 from shared.clock import ClockSource, TimeMapping
 from shared.envelope import RECEIPT_TYPE, digest, open_envelope
+from shared.ids import new_id
 from shared.receipt import decode_receipt
-from tests.fix_fleet import UTC0_US, Hub, whole_flight
+from shared.records import SessionOpen
+from shared.topics import Lane
+from tests.fix_fleet import UTC0_US, Hub, flight_frames, whole_flight
 
 
 def test_a_flight_is_committed_and_receipted(ingest_hub: Hub) -> None:
@@ -60,6 +63,17 @@ def test_a_wrong_clock_never_shuts_out_what_comes_later(ingest_hub: Hub, years: 
     r.clock = clock_now()
     ingest_hub.pipeline.handle([r.arrival(r.fly(2_000_000, armed=False))])
     assert ingest_hub.rows(r.org_id, STATE)[0][::2] == (False, True)
+
+
+def test_records_that_overtake_the_backlog_of_their_flight_do_not_shut_it_out(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder()  # its clock says a day long past
+    backlog = r.seal(flight_frames(0, 2_000_000), (0, 2_000_000), lane=Lane.backlog)
+    opening = SessionOpen(new_id(), r.boot, 0, 1, 0, 1, 1, 3, 2, "ArduCopter 4.6.3")
+    alert = r.seal(session=opening.session, records=[opening], lane=Lane.alert)
+    ingest_hub.pipeline.handle([r.arrival(alert, Lane.alert)])
+    ingest_hub.pipeline.handle([r.arrival(backlog, Lane.backlog)])
+    ((battery_v, firmware),) = ingest_hub.rows(r.org_id, "SELECT battery_v, firmware FROM aircraft_state")
+    assert (round(battery_v, 2), firmware) == (11.98, "ArduCopter 4.6.3")
 
 
 def test_a_live_aircraft_without_a_clock_is_seen_now(ingest_hub: Hub) -> None:
