@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from agent import identity
 from agent.identity import Identity, IdentityError, raw_public, write_private
+from shared.errors import plainly
 
 TIMEOUT_S = 30
 _NEEDED = ("org_id", "aircraft_id", "device_id", "key_id", "certificate_pem", "ca_pem", "hub_keys", "mqtt")
@@ -76,7 +77,9 @@ def _post(url: str, body: dict[str, Any], ca: Path | None) -> dict[str, Any]:
     except urllib.error.HTTPError as e:
         raise IdentityError(f"the hub refused ({e.code}): {_problem(e)}") from None
     except (OSError, ValueError) as e:
-        raise IdentityError(f"{url}: {e}; is the hub up and the address right?") from None
+        reason = getattr(e, "reason", e)
+        said = plainly(reason) if isinstance(reason, Exception) else reason
+        raise IdentityError(f"{url}: {said}; is the hub up and the address right?") from None
     if not isinstance(found, dict):
         raise IdentityError(f"{url}: not the answer of a hub")
     return found

@@ -191,7 +191,12 @@ def _all(conn: psycopg.Connection[Any]) -> list[Organisation]:
 def _find(conn: psycopg.Connection[Any], wanted: str) -> Organisation:
     found = [o for o in _all(conn) if wanted in (str(o.org_id), o.name)]
     if len(found) != 1:
-        raise Wrong(f"{len(found) or 'no'} organisation is called {wanted!r}; `dbx hub org list` shows all, with ids")
+        called = (
+            f"{len(found)} organisations are called {wanted!r}; give the id"
+            if found
+            else f"no organisation is called {wanted!r}"
+        )
+        raise Wrong(f"{called}: `dbx hub org list` shows all, with ids")
     return found[0]
 
 

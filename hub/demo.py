@@ -7,6 +7,7 @@ exported from the hub again and compared with the recording.
 
 import argparse
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from hub.demo_aircraft import DemoFailed
-from hub.demo_log import DemoLog, open_demo_log
-from hub.demo_run import Demo, is_accounted_for, make_owner, say
+from hub.demo_log import DemoLog, craft_name, open_demo_log
+from hub.demo_run import Demo, counted, is_accounted_for, make_owner, say
 from hub.embedded import postgres
 from hub.settings import HubSettings, SettingsError, load
 from hub.up import RunningHub, until_signal
 from shared.command import ROOT
-from shared.errors import Refused
+from shared.errors import Refused, plainly
 from shared.logs import configure
 
 FLIGHTS = ROOT / "deploy" / "demo"
@@ -36,7 +37,10 @@ FLIGHTS = ROOT / "deploy" / "demo"
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo. Exit 0 when stopped by the user, or with --once when every frame is accounted for."""
-    args = parser().parse_args(argv)
+    made = parser()
+    args = made.parse_args(argv)
+    if not _is_speed(args.speed):
+        made.error(f"argument --speed: 'max' or a number above 0, not {args.speed!r}")
     configure(level=30)
     try:
         settings = load(os.environ, args.data)
@@ -46,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
             "\n".join(["dbx demo: these settings cannot be used (docs/settings.md):", *error.mistakes]), file=sys.stderr
         )
     except (DemoFailed, Refused, RuntimeError, OSError) as error:
-        print(f"dbx demo: {error}", file=sys.stderr)
+        say(f"dbx demo: {error.detail or error.reason if isinstance(error, Refused) else plainly(error)}")
     return 2
 
 
@@ -69,6 +73,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _is_speed(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return text == "max" or 0 < float(text) < float("inf")
+    return False
+
+
 def logs_of(args: argparse.Namespace, work: Path) -> list[DemoLog]:
     """The logs to play: those named, else the demo's first."""
     return [open_demo_log(Path(name), work) for name in args.log or [FLIGHTS / "copter.tlog.zst"]]
@@ -89,7 +99,7 @@ def once(settings: HubSettings, args: argparse.Namespace) -> int:
             say(f"the hub is up after {time.monotonic() - began:.1f} s")
             lines = []
             for number, log in enumerate(logs, 1):
-                aircraft = demo.fly(log, f"{number}-{log.name.split('.')[0]}"[:60], args.speed)
+                aircraft = demo.fly(log, f"{number}-{craft_name(log)}"[:60], args.speed)
                 if stop.is_set():
                     raise DemoFailed("interrupted")
                 lines.append(demo.report(log, aircraft))
@@ -141,11 +151,36 @@ def is_free(host: str, port: int) -> bool:
 
 def live(settings: HubSettings, args: argparse.Namespace) -> int:
     """In real time until Ctrl-C; the data stays, and the next start goes on."""
-    if not is_free(settings.api_host, settings.api_port):
-        settings = replace(settings, api_port=free_port(settings.api_host))
     stop = until_signal()
-    say(f"starting database, broker and hub (data in {settings.data_dir})")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with alone(settings.data_dir) as lock:
+        if not is_free(settings.api_host, settings.api_port):
+            taken, settings = settings.api_port, replace(settings, api_port=free_port(settings.api_host))
+            say(f"port {taken} is taken by another program; using {settings.api_port}")
+        lock.write_text(settings.api_url)
+        say(f"starting database, broker and hub (data in {settings.data_dir})")
+        run(settings, args, stop)
+    return 0
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """Hold a data folder for one demo; DemoFailed, with the other's address, while another one runs in it. The system
+    frees the lock when its holder ends, however that was."""
+    path = folder / "demo.lock"
+    with path.open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoFailed(
+                f"a demo is already running with the data in {folder}: its page is {path.read_text() or 'coming up'}\n"
+                "     Open that, or run a second one beside it with its own data:  ./dbx demo --data FOLDER"
+            ) from None
+        yield path
+
+
+def run(settings: HubSettings, args: argparse.Namespace, stop: threading.Event) -> None:
+    """The hub and its aircraft until Ctrl-C."""
     messages = settings.data_dir / "hub.log"
     messages.unlink(missing_ok=True)
     with RunningHub(settings, messages) as hub:
@@ -157,8 +192,8 @@ def live(settings: HubSettings, args: argparse.Namespace) -> int:
         if not stop.is_set():
             say("the pages stay up until Ctrl-C")
         stop.wait()
-        say("stopping")
-    return 0
+        say("stopping ...")
+    say(f"stopped; the data is in {settings.data_dir}")
 
 
 def fly_on(demo: Demo, args: argparse.Namespace, stop: threading.Event) -> None:
@@ -166,12 +201,12 @@ def fly_on(demo: Demo, args: argparse.Namespace, stop: threading.Event) -> None:
     next that this data folder has not seen, or again from the first with another aircraft."""
     if args.log:
         for log in logs_of(args, demo.folder / "played"):
-            fly_to_end(demo, log, log.name.split(".")[0], args.speed, stop)
+            fly_to_end(demo, log, craft_name(log), args.speed, stop)
         return
     flights = [open_demo_log(path, demo.folder) for path in sorted(FLIGHTS.glob("*.tlog.zst"))]
     for number in itertools.count(1):
         for log in flights:
-            name = log.name.split(".")[0] + (f"-{number}" if number > 1 else "")
+            name = craft_name(log) + (f"-{number}" if number > 1 else "")
             if not demo.has_flown(log, name):
                 fly_to_end(demo, log, name, args.speed, stop)
                 return
@@ -182,4 +217,4 @@ def fly_to_end(demo: Demo, log: DemoLog, name: str, speed: str, stop: threading.
     if not stop.is_set():
         facts = demo.wait_settled(aircraft)
         counts = f"{facts.frames:,} of {len(log.frames):,} frames"
-        say(f"{name}: {counts} in the hub, {facts.gaps} gaps, {facts.findings} findings")
+        say(f"{name}: {counts} in the hub, {counted(facts.gaps, 'gap')}, {counted(facts.findings, 'finding')}")

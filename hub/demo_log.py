@@ -2,6 +2,7 @@
 that what comes back from the hub is the same.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,3 +67,8 @@ def is_identical(log: DemoLog, exported: bytes) -> bool:
         return exported == write_tlog(log.frames)
     back = read_tlog(exported).frames
     return back.data == log.frames.data and np.array_equal(np.diff(back.time_us), np.diff(log.frames.time_us))
+
+
+def craft_name(log: DemoLog) -> str:
+    """The name of the aircraft that flies a log: the file's, without what says how it is written."""
+    return re.sub(r"(\.(tlog|raw|ulg|zst|gz))+$", "", log.name, flags=re.IGNORECASE)[:100]

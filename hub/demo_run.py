@@ -71,8 +71,9 @@ class Demo:
         aircraft.start(log, speed)
         try:
             shown = 0.0
+            every_s = 1.0 if sys.stderr.isatty() else 10.0
             while not aircraft.has_ended() and not self._stop.is_set():
-                if time.monotonic() - shown > 1.0:
+                if time.monotonic() - shown > every_s:
                     shown = time.monotonic()
                     self._show(log, name, self.facts(aircraft))
                 self._stop.wait(0.05)
@@ -81,11 +82,13 @@ class Demo:
         return aircraft
 
     def _show(self, log: DemoLog, name: str, facts: Facts) -> None:
-        share = facts.frames / len(log.frames)
-        wire = facts.envelope_bytes / max(1, facts.frame_bytes)
+        share = min(1.0, facts.frames / len(log.frames))
+        size = facts.envelope_bytes / max(1, facts.frame_bytes)
         progress(
-            f"{name} [{'#' * int(share * 24):24}] {share:4.0%}  {facts.frames:,} of {len(log.frames):,} frames "
-            f"committed in {facts.batches} batches ({wire:.2f} of their bytes on the wire), {facts.findings} findings"
+            f"{name} [{'#' * int(share * 20):20}] {share:4.0%}",
+            f"  {facts.frames:,} of {len(log.frames):,} frames in the hub",
+            f", {counted(facts.findings, 'finding')}",
+            f", sent in {size:.2f} of their bytes" if facts.frames else "",
         )
 
     def wait_settled(self, aircraft: Aircraft) -> Facts:
@@ -145,14 +148,24 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def progress(text: str) -> None:
-    """A line that the next one replaces on a terminal."""
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        sys.stderr.write("\r\x1b[K" + text[: width - 1])
-        sys.stderr.flush()
-    else:
-        print(text, file=sys.stderr, flush=True)
+def progress(*parts: str) -> None:
+    """A line that the next one replaces on a terminal, with as many of the parts as fit there."""
+    if not sys.stderr.isatty():
+        print("".join(parts), file=sys.stderr, flush=True)
+        return
+    width = shutil.get_terminal_size().columns - 1
+    text = parts[0][:width]
+    for part in parts[1:]:
+        if len(text) + len(part) > width:
+            break
+        text += part
+    sys.stderr.write("\r\x1b[K" + text)
+    sys.stderr.flush()
+
+
+def counted(n: int, word: str) -> str:
+    """ "1 gap", "2 gaps"."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
 def make_owner(installation: Installation) -> Owner:

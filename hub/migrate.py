@@ -87,7 +87,10 @@ def check_history(wanted: list[Migration], done: Mapping[int, str]) -> None:
         )
     for m in wanted:
         if m.number in done and done[m.number] != m.checksum:
-            raise SchemaError(f"migration {m.name} was changed after it had run: restore its text")
+            raise SchemaError(
+                f"migration {m.name} was changed after it had run: this database was made"
+                " by another version; use that one, or another data folder"
+            )
 
 
 def _ensure_roles(conn: psycopg.Connection[tuple[object, ...]], passwords: Mapping[str, str]) -> None:
@@ -108,6 +111,11 @@ def _ensure_roles(conn: psycopg.Connection[tuple[object, ...]], passwords: Mappi
 
 
 def _ensure_schema(conn: psycopg.Connection[tuple[object, ...]]) -> None:
+    # Who may make temporary tables may put one in the way of a name. (Where the database is another's, it is left so:
+    # functions with rights of their own look for temporary tables last.)
+    database = sql.Identifier(conn.info.dbname)
+    conn.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
+    conn.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(database, sql.Identifier(OWNER)))
     conn.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     conn.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER} WITH GRANT OPTION")
     conn.execute(f"GRANT USAGE ON SCHEMA public TO {', '.join(LOGIN_ROLES)}")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.errors import Refused
+from shared.errors import Refused, plainly
 
 
 def main(argv: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     try:
         return run(args)
     except (OSError, KeyError, ValueError) as e:
-        print(f"dbx models {args.command}: {e}", file=sys.stderr)
+        print(f"dbx models {args.command}: {plainly(e)}", file=sys.stderr)
         return 1
 
 

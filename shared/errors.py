@@ -13,6 +13,13 @@ class Refused(ValueError):
         self.detail = detail
 
 
+def plainly(error: Exception) -> str:
+    """What an exception says to a person: an OSError without its number, the file first."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 MALFORMED: tuple[type[Exception], ...] = (
     cbor2.CBORDecodeError,
     cbor2.CBOREncodeError,
