@@ -80,7 +80,8 @@ def _encode(
     matrix = _laid_out(dtype, present, pieces, int(edges[-1]))
     absent = matrix == present[0].missing
     counts = np.add.reduceat(absent, edges[:-1], axis=1, dtype=np.int64)
-    body, starts = _elements(matrix, absent, counts, edges)
+    is_used = _used(present, counts < np.diff(edges))
+    body, starts = _elements(matrix, absent, np.where(is_used, counts, 0), edges)
     cells, sizes = counts.tolist(), np.diff(edges).tolist()
     oid = _ELEMENT_OIDS[dtype.itemsize]
     at = 0
@@ -126,22 +127,37 @@ def _nothing(nothing: Ints, n: int, size: int) -> Ints:
     return nothing[:n, 0] if size == 1 else nothing[:n, :size]
 
 
+def _used(present: list[Channel], has_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[elements, pieces]: which cells go into an array: those with data, and what lies before such in a sized
+    channel."""
+    is_used = has_data.copy()
+    at = 0
+    for c in present:
+        if c.size > 1:
+            part = has_data[at : at + c.size]
+            is_used[at : at + c.size] = np.logical_or.accumulate(part[::-1], axis=0)[::-1]
+        at += c.size
+    return is_used
+
+
 def _elements(
-    matrix: Ints, absent: NDArray[np.bool_], counts: NDArray[np.int64], edges: NDArray[np.int64]
+    matrix: Ints, absent: NDArray[np.bool_], nulls: NDArray[np.int64], edges: NDArray[np.int64]
 ) -> tuple[bytes, list[list[tuple[int, int]]]]:
     """Each value as its size and big-endian bytes, a NULL as a size of -1 and no value; and where each cell [element,
-    piece] lies in that."""
+    piece] lies in that. nulls: absent values of each cell; 0 also for cells that nobody looks at, which are left as
+    they are."""
     width = matrix.dtype.itemsize
     elements = np.empty(matrix.shape, np.dtype([("size", ">i4"), ("value", f">i{width}")]))
     elements["size"], elements["value"] = width, matrix
-    sizes = np.diff(edges) * (4 + width) - width * counts
+    sizes = np.diff(edges) * (4 + width) - width * nulls
     stops = np.cumsum(sizes).reshape(sizes.shape)
     places: list[list[tuple[int, int]]] = np.stack([stops - sizes, stops], axis=2).tolist()
-    if not counts.any():
+    whole = nulls.sum(axis=1) == 0
+    if whole.all():
         return elements.tobytes(), places
+    absent &= np.repeat(nulls > 0, np.diff(edges), axis=1)
     elements["size"][absent] = -1
-    whole = np.flatnonzero(counts.sum(axis=1) == 0)
-    return b"".join(_compacted(elements, absent, set(whole.tolist()))), places
+    return b"".join(_compacted(elements, absent, set(whole.nonzero()[0].tolist()))), places
 
 
 def _compacted(elements: NDArray[np.void], absent: NDArray[np.bool_], whole: set[int]) -> Iterator[bytes]:

@@ -26,6 +26,8 @@ from shared.records import Record, from_map
 
 LONGEST_US = 1 << 60
 """Times further from 0 than this (36,000 years) are hostile; below it sums of two cannot overflow."""
+DECODED_TOGETHER_BYTES = 1 << 17
+"""Packed columns that are decoded in one go: fewer cost more calls, more leave the cache."""
 SessionKey = tuple[uuid.UUID, uuid.UUID]
 """(org_id, session_id)."""
 T = TypeVar("T")
@@ -141,7 +143,17 @@ def _open(items: Sequence[Admitted]) -> list[Block | Refused | None]:
 
 
 def _decode(columns: list[bytes]) -> list[Block]:
-    return decode_blocks(columns, MAX_FRAMES)
+    """All blocks, as many at a time as the processor's cache takes well."""
+    blocks: list[Block] = []
+    part: list[bytes] = []
+    size = 0
+    for data in columns:
+        if part and size + len(data) > DECODED_TOGETHER_BYTES:
+            blocks += decode_blocks(part, MAX_FRAMES)
+            part, size = [], 0
+        part.append(data)
+        size += len(data)
+    return blocks + decode_blocks(part, MAX_FRAMES)
 
 
 def _checked(item: Admitted, block: Block | Exception | None) -> Block | Refused | None:

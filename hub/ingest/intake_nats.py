@@ -10,6 +10,7 @@ import json
 import logging
 import ssl
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,7 @@ class NatsIntake:
     def __init__(self, address: NatsAddress) -> None:
         self._address = address
         self._waiting: deque[Msg] = deque()
+        self._oldest_s = 0.0  # when the first of those came, or one before it
         self._news = asyncio.Event()
         self._pulled = 0  # messages that the pull request under way may still bring
         self._mean_bytes = 4096.0
@@ -116,6 +118,8 @@ class NatsIntake:
         else:
             self._pulled -= 1
             self._mean_bytes += (len(message.data) - self._mean_bytes) / 16
+            if not self._waiting:
+                self._oldest_s = time.monotonic()
             self._waiting.append(message)
         self._news.set()
 
@@ -144,6 +148,9 @@ class NatsIntake:
     def _has_room(self) -> bool:
         return len(self._waiting) < GROUP_MESSAGES // 4 and sum(len(m.data) for m in self._waiting) < GROUP_BYTES // 4
 
+    def _is_enough(self) -> bool:
+        return len(self._waiting) >= GROUP_MESSAGES or sum(len(m.data) for m in self._waiting) >= GROUP_BYTES
+
     def _fair_share(self) -> int:
         """As many messages as one group holds, going by the size of those that came last."""
         return max(4, min(GROUP_MESSAGES, int(GROUP_BYTES / self._mean_bytes)))
@@ -166,13 +173,13 @@ class NatsIntake:
                 log.warning("receipts not sent", extra={"error": f"{type(e).__name__}: {e}"})
 
     async def _group(self) -> list[Msg]:
-        """What waits, once the first has waited MERGE_S; nothing when none came for a moment."""
+        """What waits, once the first has waited MERGE_S or a group is full; nothing when none came for a moment."""
         if not self._waiting:
             self._news.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), 0.25)
-        if self._waiting and len(self._waiting) < GROUP_MESSAGES:
-            await asyncio.sleep(MERGE_S)
+        if self._waiting and not self._is_enough():
+            await asyncio.sleep(max(0.0, self._oldest_s + MERGE_S - time.monotonic()))
         group: list[Msg] = []
         size = 0
         while self._waiting and len(group) < GROUP_MESSAGES and size < GROUP_BYTES:

@@ -14,6 +14,7 @@ import psycopg
 from hub.ingest.intake import Intake, Stopped
 from hub.ingest.intake_mqtt import MqttAddress, MqttIntake
 from hub.ingest.intake_nats import NatsAddress, NatsIntake
+from hub.ingest.memory import keep_freed_memory
 from hub.ingest.pipeline import Arrival, HubKey, Pipeline, SignedReceipt
 from hub.installation import BrokerAddress, Installation
 from hub.migrate import check
@@ -78,6 +79,7 @@ class Database:
 
 def run(installation: Installation, stop: threading.Event) -> None:
     """Take in batches until `stop`. What `dbx hub ingest` runs."""
+    keep_freed_memory()
     key = installation.hub_key
     hub_key = HubKey(key, key_id(key.public_key().public_bytes_raw()))
     database = Database(installation.database_url("dbx_ingest"), hub_key, stop)

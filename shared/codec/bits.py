@@ -15,8 +15,10 @@ LITERAL = 16
 MAX_TOKEN = LITERAL + 2 * (64 - 5) + 1
 _TOKENS = np.arange(256)
 _BIG = np.maximum(_TOKENS - LITERAL, 0)
-EXTRA = np.where(_TOKENS < LITERAL, 0, _BIG // 2 + 3)
+EXTRA = np.where(_TOKENS < LITERAL, 0, _BIG // 2 + 3).astype(np.uint8)
 """Raw bits of each token, without its column's p."""
+SMALL: Ints = (_TOKENS >> 1) ^ -(_TOKENS & 1)
+"""The number of each token that has no raw bits."""
 _BASE = np.where(_TOKENS < LITERAL, _TOKENS, 0).astype(np.uint64)
 _BASE[LITERAL : MAX_TOKEN + 1] = [(2 + t % 2) << (t // 2 + 3) for t in range(MAX_TOKEN + 1 - LITERAL)]
 

@@ -31,12 +31,14 @@ def decode_columns(parts: list[Parts], frame: Membership, columns: Columns, payl
     _fill(payload, frame.slots, columns, constant, data)
     low = _Low(parts)
     plain = np.flatnonzero((v.pair == 0) & (columns.element[v.column] >= 0))
-    _scatter(payload, columns, v, plain, low.finish(v, value, plain))
+    low.finish(v, value, plain)
+    _scatter(payload, columns, v, plain, value)
     time = _times(parts, frame, columns, numbers, payload)
     targets = v.pair.nonzero()[0]
     if len(targets):
         _predict(payload, frame, columns, v, value, targets)
-        _scatter(payload, columns, v, targets, low.finish(v, value, targets))
+        low.finish(v, value, targets)
+        _scatter(payload, columns, v, targets, value)
     low.check_spent()
     return time
 
@@ -50,21 +52,19 @@ class _Low:
         self._at = (self._lengths.cumsum() - self._lengths) * 8
         self._spent = np.zeros(len(parts), np.int64)
 
-    def finish(self, v: Varying, value: Ints, which: Ints) -> Ints:
-        """The field bits of columns `which` of v; value: decoded numbers of all."""
-        rows = v.rag.rows[which]
-        out = value[spans(v.rag.starts[which], rows)]
-        part = Ragged.of(rows)
+    def finish(self, v: Varying, value: Ints, which: Ints) -> None:
+        """Turn the decoded numbers of the float columns among `which` of v into field bits, in place."""
         form = v.form[which]
-        fixed = (form == floats.FIXED).nonzero()[0]
+        fixed = which[form == floats.FIXED]
         if len(fixed):
-            at = spans(part.starts[fixed], rows[fixed])
-            out[at] = self._fixed(v, which[fixed], rows[fixed], out[at])
-        other = np.flatnonzero((form != floats.FIXED) & v.is_float[which])
+            rows = v.rag.rows[fixed]
+            at = spans(v.rag.starts[fixed], rows)
+            value[at] = self._fixed(v, fixed, rows, value[at])
+        other = which[(form != floats.FIXED) & v.is_float[which]]
         if len(other):
-            at = spans(part.starts[other], rows[other])
-            out[at] = floats.to_bits(out[at], form[other].repeat(rows[other]))
-        return out
+            rows = v.rag.rows[other]
+            at = spans(v.rag.starts[other], rows)
+            value[at] = floats.to_bits(value[at], v.form[other].repeat(rows))
 
     def _fixed(self, v: Varying, which: Ints, rows: Ints, number: Ints) -> Ints:
         size = floats.low_sizes(number)
@@ -106,15 +106,20 @@ def _write(payload: Bytes, at: Ints, width: int, value: Ints) -> None:
 
 
 def _scatter(payload: Bytes, columns: Columns, v: Varying, which: Ints, value: Ints) -> None:
-    """Write columns `which` of v into the payloads; value: theirs, one column after the other."""
-    column = v.column[which]
-    rows = columns.rows[column]
-    at = columns.at[column].repeat(rows) + ramp(rows) * columns.stride[column].repeat(rows)
-    width = np.repeat(columns.width[column].astype(np.int8), rows)
-    for w in (1, 2, 4, 8):
-        these = (width == w).nonzero()[0]
-        if len(these):
-            _write(payload, at[these], w, value[these])
+    """Write columns `which` of v into the payloads; value: field bits of all columns of v."""
+    widths = columns.width[v.column[which]]
+    for width in (1, 2, 4, 8):
+        these = which[widths == width]
+        if not len(these):
+            continue
+        column = v.column[these]
+        rows, stride = columns.rows[column], columns.stride[column]
+        starts = rows.cumsum() - rows
+        index = np.arange(int(rows.sum()))
+        at = index * stride.repeat(rows)
+        at += (columns.at[column] - starts * stride).repeat(rows)
+        index += (v.rag.starts[these] - starts).repeat(rows)
+        _write(payload, at, width, value[index])
 
 
 def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Numbers, payload: Bytes) -> Ints:
@@ -156,7 +161,7 @@ def _clock_chain(
     shift = np.repeat(64 - 8 * columns.width[timed], rows).view(np.uint64)
     x = np.where(anchor, ((x.view(np.uint64) << shift) >> shift).view(np.int64), x)
     source = np.repeat(slots.source()[columns.slot[timed]], rows)
-    chain = np.lexsort((wire, source))
+    chain = np.argsort(source << 32 | wire)  # no two frames share a place on the wire
     true = np.empty_like(x)
     true[chain] = clocks.times(x[chain], ms[chain], heads(source[chain]), anchor[chain])
     field = np.where(ms, true // 1000, true)

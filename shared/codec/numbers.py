@@ -98,14 +98,21 @@ def _raw_bits(sections: list[bytes], size: Ints, per_block: Ints) -> NDArray[np.
     return bits.unpack(data, at, size)
 
 
-def _tokens(sections: list[bytes], raw: list[bytes], p: Ints, per_block: Ints) -> Ints:
-    """Numbers from tokens and raw bits; p: of each number."""
+def _tokens(sections: list[bytes], raw: list[bytes], p: Bytes, per_block: Ints) -> Ints:
+    """Numbers from tokens and raw bits; p: of each number. Most numbers have no raw bits: they are their tokens."""
     token = joined(sections)
     require([len(s) for s in sections] == per_block.tolist(), "tokens")
     require(int(token.max(initial=0)) <= bits.MAX_TOKEN, "token")
-    size = bits.EXTRA.take(token) + p
+    size = bits.EXTRA.take(token)
+    size += p
     require(int(size.max(initial=0)) < 64, "token")
-    return bits.from_tokens(token, _raw_bits(raw, size, per_block), p)
+    value = bits.SMALL.take(token)
+    long = size.nonzero()[0]
+    edges = np.searchsorted(long, per_block.cumsum())
+    bit_count = size[long].astype(np.int64)
+    found = _raw_bits(raw, bit_count, np.diff(edges, prepend=0))
+    value[long] = bits.from_tokens(token[long], found, p[long].astype(np.int64))
+    return value
 
 
 def series_values(parts: list[Parts], v: Varying) -> Ints:
@@ -113,7 +120,7 @@ def series_values(parts: list[Parts], v: Varying) -> Ints:
     rag, blocks = v.rag, len(parts)
     columns = np.bincount(v.block, minlength=blocks)
     counts = np.concatenate([columns, np.bincount(v.block, rag.rows, blocks).astype(np.int64)])
-    p = np.concatenate([np.zeros(len(v.p), np.int64), v.p.repeat(rag.rows)])
+    p = np.concatenate([np.zeros(len(v.p), np.uint8), v.p.astype(np.uint8).repeat(rag.rows)])
     tokens = [*(x.heads for x in parts), *(x.tokens for x in parts)]
     numbers = _tokens(tokens, [*(x.head_bits for x in parts), *(x.value_bits for x in parts)], p, counts)
     value = numbers[len(v.p) :]

@@ -51,7 +51,7 @@ def source_columns(slots: Slots, columns: Columns, target: Ints, pair: int) -> I
 def numeric(padded: NDArray[np.uint8], at: Ints, element: Ints) -> NDArray[np.float64]:
     """The numbers of fields at byte positions `at` of payload bytes (8 to spare); element: of each."""
     shift = 64 - 8 * ELEMENTS.width[element]
-    top = bits.windows(padded).take(at) << shift.view(np.uint64)
+    top = bits.windows(padded)[at] << shift.view(np.uint64)  # take() would copy all of the windows first
     unsigned = top >> shift.view(np.uint64)
     number = np.where(ELEMENTS.is_signed[element], (top.view(np.int64) >> shift).astype(np.float64), unsigned)
     is_float = ELEMENTS.kind[element] == FLOAT
