@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,8 @@ from hub.store.aircraft_facts import STREAMS, Facts
 from hub.store.query import run
 from hub.store.tenant import tenant
 from hub.up import RunningHub
+from hub.verify import verify
+from hub.verify_report import Report
 from shared.envelope import RECEIPT_TYPE, open_envelope
 from shared.frames import Frames
 from shared.receipt import decode_receipt
@@ -144,6 +147,15 @@ class System:
     def settled(self, aircraft: Aircraft) -> Facts:
         """What the hub holds once every flight is settled and analysed."""
         return self.demo.wait_settled(aircraft)
+
+    def flights(self, aircraft: Aircraft) -> list[tuple[dict[str, Any], Report]]:
+        """Each flight as the API shows it, and what `dbx verify` says of its evidence; oldest first."""
+        api, hub_key = self.demo.api, self.hub.installation.hub_key.public_key().public_bytes_raw()
+        found = []
+        for item in api.call("GET", f"/v1/flights?aircraft_id={aircraft.aircraft_id}")["items"]:
+            evidence = api.download(f"/v1/flights/{item['id']}/evidence")
+            found.append((api.call("GET", f"/v1/flights/{item['id']}"), verify(evidence, [hub_key])))
+        return sorted(found, key=lambda f: str(f[0]["id"]))
 
     def exported(self, aircraft: Aircraft) -> list[bytes]:
         """Each stream of the aircraft as tlog, oldest first."""
@@ -312,10 +324,15 @@ def flying(flight: Flight) -> Iterator[Flight]:
 
 
 @contextlib.contextmanager
-def running_system(broker: str = "nats") -> Iterator[System]:
+def running_system(broker: str = "nats", ingest_processes: int = 1) -> Iterator[System]:
     """A system in a folder of its own, gone afterwards."""
     with own_folder(None) as folder:
-        settings = replace(load({"DBX_BROKER": broker}, str(folder)), data_dir=folder, api_port=free_port("127.0.0.1"))
+        settings = replace(
+            load({"DBX_BROKER": broker}, str(folder)),
+            data_dir=folder,
+            api_port=free_port("127.0.0.1"),
+            ingest_processes=ingest_processes,
+        )
         stop = threading.Event()
         with RunningHub(settings) as hub, contextlib.closing(Demo(hub, make_owner(hub.installation), stop)) as demo:
             yield System(hub, demo, stop)
