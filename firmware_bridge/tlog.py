@@ -23,6 +23,8 @@ from shared.frames import Frames, join
 STAMP_BYTES = 8
 MAX_LOG_BYTES = 4 << 30
 """Logs larger than this, unpacked, are refused (`log_too_large`)."""
+MAX_RATIO, UNPACKED_FLOOR = 100, 64 << 20
+"""No recording packs better than this: what does is made to fill our memory. Small files may, up to the floor."""
 _SNIFF_BYTES = 1 << 16
 _LATEST_US = 4_102_444_800_000_000
 """2100-01-01 UTC: no stamp is later."""
@@ -56,6 +58,7 @@ def open_log(path: str | Path, max_bytes: int = MAX_LOG_BYTES) -> bytes:
     Refused: log_too_large, log_damaged (the packing is). OSError when it cannot be read.
     """
     data = Path(path).read_bytes()
+    max_bytes = min(max_bytes, UNPACKED_FLOOR + MAX_RATIO * len(data))
     try:
         if data[:4] == b"\x28\xb5\x2f\xfd":
             data = _unzstd(data, max_bytes + 1)

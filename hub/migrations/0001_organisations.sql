@@ -5,7 +5,7 @@
 
 -- Row-level security as every tenant table has it. After a transaction a local setting reads '', hence nullif; the
 -- sub-select is evaluated once per statement.
-CREATE FUNCTION make_tenant_table(target regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+CREATE FUNCTION make_tenant_table(target regclass) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
@@ -112,8 +112,9 @@ SELECT make_tenant_table('api_requests');
 GRANT SELECT ON organizations, aircraft_registry TO dbx_ingest, dbx_api, dbx_worker, dbx_auditor;
 GRANT INSERT, UPDATE ON organizations, aircraft_registry TO dbx_api;
 GRANT SELECT ON device_keys TO dbx_ingest, dbx_api, dbx_worker, dbx_auditor;
-GRANT INSERT, UPDATE ON device_keys TO dbx_api;
-GRANT SELECT, INSERT, UPDATE ON enrollment_codes, api_keys TO dbx_api;
+GRANT INSERT, UPDATE (revoked_at, revoked_reason) ON device_keys TO dbx_api;
+GRANT SELECT, INSERT, UPDATE (used_at, used_by_key) ON enrollment_codes TO dbx_api;
+GRANT SELECT, INSERT, UPDATE (revoked_at, last_used_at) ON api_keys TO dbx_api;
 GRANT SELECT, INSERT ON api_requests TO dbx_api;
 GRANT SELECT ON api_requests TO dbx_worker, dbx_auditor;
 GRANT SELECT (org_id, key_id, name, role, created_at, expires_at, revoked_at, last_used_at) ON api_keys TO dbx_auditor;

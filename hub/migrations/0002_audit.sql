@@ -38,7 +38,7 @@ CREATE FUNCTION audit_digest(
 $$;
 
 -- Secrets' digests are left out of the log: TG_ARGV names such columns.
-CREATE FUNCTION write_audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+CREATE FUNCTION write_audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     org uuid := CASE WHEN TG_OP = 'DELETE' THEN OLD.org_id ELSE NEW.org_id END;
     before jsonb := CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE to_jsonb(OLD) - TG_ARGV::text[] END;
@@ -69,7 +69,7 @@ END $$;
 REVOKE ALL ON FUNCTION write_audit() FROM PUBLIC;
 
 CREATE FUNCTION make_audited_table(target regclass, hidden text DEFAULT '') RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     EXECUTE format('CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION write_audit(%L)',
         target, hidden);

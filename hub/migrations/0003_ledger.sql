@@ -152,11 +152,13 @@ CREATE TABLE aircraft_state (
 ) WITH (fillfactor = 50);
 SELECT make_tenant_table('aircraft_state');
 
-GRANT SELECT, INSERT, UPDATE ON streams, ingest_batches, aircraft_state TO dbx_ingest;
+GRANT SELECT, INSERT, UPDATE ON streams, aircraft_state TO dbx_ingest;
+GRANT SELECT, INSERT, UPDATE (derived) ON ingest_batches TO dbx_ingest;
 GRANT SELECT, INSERT ON batch_envelopes, gaps TO dbx_ingest;
 GRANT SELECT, INSERT, UPDATE, DELETE ON quarantine TO dbx_ingest;
 GRANT SELECT ON streams, ingest_batches, batch_envelopes, gaps, quarantine, aircraft_state TO dbx_api, dbx_worker;
-GRANT UPDATE ON ingest_batches, aircraft_state TO dbx_worker;
+GRANT UPDATE (derived) ON ingest_batches TO dbx_worker;
+GRANT UPDATE ON aircraft_state TO dbx_worker;
 GRANT UPDATE, DELETE ON quarantine TO dbx_worker;
 GRANT UPDATE (resolved_at) ON quarantine TO dbx_api;
 GRANT SELECT ON streams, ingest_batches, batch_envelopes, gaps, quarantine TO dbx_auditor;

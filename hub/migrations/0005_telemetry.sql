@@ -89,7 +89,7 @@ CREATE TABLE telemetry_chunks_default PARTITION OF telemetry_chunks DEFAULT;
 -- Makes the partition of one UTC day, taking along what lies in the default partition. False when the day is out of range
 -- (clock unknown or nonsense) or has its partition already. Run by the worker, never on the ingest path.
 CREATE FUNCTION create_telemetry_day(day date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     name text := 'telemetry_chunks_' || to_char(day, 'YYYYMMDD');
     from_us bigint := extract(epoch FROM day::timestamp)::bigint * 1000000;

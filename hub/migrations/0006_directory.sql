@@ -18,13 +18,13 @@ SET LOCAL ROLE dbx_directory;
 
 CREATE FUNCTION find_device_keys(wanted bytea[])
 RETURNS TABLE (key_id bytea, org_id uuid, aircraft_id uuid, public_key bytea, revoked_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT k.key_id, k.org_id, k.aircraft_id, k.public_key, k.revoked_at FROM device_keys k WHERE k.key_id = ANY (wanted)
 $$;
 
 CREATE FUNCTION find_api_key(wanted_digest bytea)
 RETURNS TABLE (org_id uuid, org_name text, key_id uuid, name text, role text, expires_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT k.org_id, o.name, k.key_id, k.name, k.role, k.expires_at
     FROM api_keys k JOIN organizations o ON o.org_id = k.org_id
     WHERE k.key_digest = wanted_digest AND k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true)
@@ -33,22 +33,22 @@ $$;
 
 CREATE FUNCTION find_enrollment_code(wanted_digest bytea)
 RETURNS TABLE (org_id uuid, aircraft_id uuid, expires_at timestamptz, used_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT c.org_id, c.aircraft_id, c.expires_at, c.used_at FROM enrollment_codes c WHERE c.code_digest = wanted_digest
 $$;
 
 CREATE FUNCTION organisation_exists(wanted uuid) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT EXISTS (SELECT FROM organizations o WHERE o.org_id = wanted)
 $$;
 
 CREATE FUNCTION list_organisations() RETURNS TABLE (org_id uuid, name text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT o.org_id, o.name FROM organizations o WHERE o.closed_at IS NULL ORDER BY o.org_id
 $$;
 
 CREATE FUNCTION due_jobs(most integer, lease interval) RETURNS TABLE (org_id uuid, job_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT j.org_id, j.job_id FROM jobs j
     WHERE j.run_after <= now() AND coalesce(j.started_at < now() - lease, true)
     ORDER BY j.run_after LIMIT most

@@ -21,7 +21,7 @@ FROM organizations o;
 -- 0 (nothing known against it) to 100: what findings of the last 30 days weigh (critical 25, warning 5, info 1; each finding
 -- counts for its score over threshold, at most twofold). A first, open measure, not a prediction of failure.
 CREATE FUNCTION calculate_maintenance_score(wanted_aircraft uuid) RETURNS double precision
-LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT least(100, coalesce(sum(
         CASE severity WHEN 'critical' THEN 25 WHEN 'warning' THEN 5 ELSE 1 END
         * least(2, greatest(1, score / nullif(threshold, 0)))), 0))

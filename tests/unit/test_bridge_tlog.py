@@ -1,6 +1,7 @@
 """Telemetry logs with every kind of trouble that real ones have; and clean ones, byte for byte."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,17 @@ def test_a_log_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     path.write_bytes(zstandard.ZstdCompressor().compress(bytes(5_000_000)))
     with pytest.raises(Refused, match="log_too_large"):
         open_log(path, max_bytes=1_000_000)
+
+
+def test_a_bomb_costs_little_memory_whatever_a_log_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(bytes(200 << 20)))
+    tracemalloc.start()
+    with pytest.raises(Refused, match="log_too_large"):
+        open_log(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150 << 20
 
 
 def test_damaged_packing_is_refused(tmp_path: Path) -> None:
