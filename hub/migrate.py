@@ -104,7 +104,9 @@ def _ensure_roles(conn: psycopg.Connection[tuple[object, ...]], passwords: Mappi
             except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 continue
         if role in passwords:
-            conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(passwords[role])))
+            # Its verifier, not the password: a server that logs statements logs this one too.
+            word = conn.pgconn.encrypt_password(passwords[role].encode(), role.encode(), b"scram-sha-256").decode()
+            conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(word)))
     superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     if superuser == (False,):
         conn.execute(sql.SQL("GRANT {}, {} TO current_user").format(sql.Identifier(OWNER), sql.Identifier(DIRECTORY)))
