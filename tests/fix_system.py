@@ -157,6 +157,22 @@ class System:
             found.append((api.call("GET", f"/v1/flights/{item['id']}"), verify(evidence, [hub_key])))
         return sorted(found, key=lambda f: str(f[0]["id"]))
 
+    def assert_told_truly(self, aircraft: Aircraft) -> int:
+        """The API's words and `dbx verify` agree on every closed flight; how many of them are not whole."""
+        self.settled(aircraft)
+        broken = 0
+        for flight, report in self.flights(aircraft):
+            told = flight["completeness"]
+            what = flight["id"], told["statement"], report.problems, report.not_proven
+            assert flight["state"] == "closed" and not report.problems, what
+            assert report.is_whole == flight["complete"] == told["statement"].startswith("Complete"), what
+            assert report.is_proven == told["manifest"], what
+            if report.is_proven and not report.is_whole:
+                assert "accounted for by signed records" in told["statement"], what
+                assert any(text.startswith("accounted for") for text in report.proven), what
+            broken += not report.is_whole
+        return broken
+
     def exported(self, aircraft: Aircraft) -> list[bytes]:
         """Each stream of the aircraft as tlog, oldest first."""
         with tenant(self.demo._conn, self.demo.owner.org_id, "test"):

@@ -66,6 +66,7 @@ def test_a_store_too_small_for_a_dark_link_owns_up_to_what_it_evicted(system: Sy
     kept = Counter(f[i] for part in system.exported(aircraft) for f in [read_tlog(part).frames] for i in range(len(f)))
     assert not kept - Counter(frames[i] for i in range(len(frames))), "a frame came that was never sent, or twice"
     assert facts.duplicates == 0
+    assert system.assert_told_truly(aircraft) > 0
 
 
 def test_a_full_file_system_owns_up_to_what_it_could_not_write(system: System, tmp_path: Path) -> None:
