@@ -43,5 +43,5 @@ def _gap(run: list[OutboxRow], streams: Mapping[int, uuid.UUID]) -> Gap:
     return Gap(
         "evicted", streams[run[0].stream_no], run[0].seq, run[-1].seq, [row.digest for row in run], run[0].session,
         sum(row.frames for row in run), sum(row.size for row in run), min(row.from_us for row in run),
-        max(row.to_us for row in run), f"quota; {run[0].lane.name} lane",
+        max(row.to_us for row in run), f"{run[0].lane.name} lane",
     )  # fmt: skip

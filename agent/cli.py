@@ -12,10 +12,11 @@ from typing import Any
 
 from agent import settings as settings_file
 from agent.settings import AgentSettings, SettingsError
-from shared.errors import Refused
+from shared.errors import Refused, plainly
 
 OK, FAILED, USAGE = 0, 1, 2
 _STALE_S = 20
+_UNRECEIPTED_S = 600
 
 
 def main(argv: list[str]) -> int:
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
     except SettingsError as e:
         print("dbx agent: the settings have mistakes:", *e.mistakes, sep="\n  ", file=sys.stderr)
     except (Refused, OSError, sqlite3.Error) as e:
-        print(f"dbx agent {args.verb}: {e}", file=sys.stderr)
+        print(f"dbx agent {args.verb}: {plainly(e)}", file=sys.stderr)
     return USAGE
 
 
@@ -188,6 +189,8 @@ def _status(args: argparse.Namespace, settings: AgentSettings) -> int:
         f"  {hub}; waiting: {facts['queued'] or 'nothing'}; store {facts['store_bytes'] >> 10} kB "
         f"of {facts['quota_bytes'] >> 20} MB, {facts['disk_bytes_per_hour'] >> 20} MB written per hour",
     ]
+    if facts["unreceipted_oldest_s"] > _UNRECEIPTED_S:
+        text.append(f"  a batch sent {facts['unreceipted_oldest_s']} s ago has no receipt: the hub may have refused it")
     if facts["write_trouble"] or facts["fatal"]:
         text.append(f"  TROUBLE: {facts['write_trouble']} {facts['fatal']}")
     _say(args, facts, "\n".join(text))

@@ -27,6 +27,7 @@ from agent.link import LinkReader
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
 from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
+from agent.repeated import Repeated
 from agent.settings import AgentSettings
 from agent.source import LinkSource, LogSource
 from agent.uplink import Uplink
@@ -50,6 +51,7 @@ class AnyUplink(Protocol):
     trouble: str
     protocol: str
     reconnects: int
+    unreceipted_oldest_s: int
     directives: "Any"
 
     def wake(self) -> None: ...
@@ -67,6 +69,7 @@ class Daemon:
         self.stop = threading.Event()
         self._end_uplink = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._status_trouble = Repeated(log, "status not written", "status written again")
         self._started_s = time.monotonic()
         self._written_at_start = written_bytes()
         self.reader: LinkReader | None = None
@@ -275,7 +278,9 @@ class Daemon:
             "mode": self.pipeline.watch.mode, "clock": clock_name(self.clock),
             "uplink_protocol": uplink.protocol if uplink else "none",
             "uplink_trouble": uplink.trouble if uplink else "",
-            "reconnects": uplink.reconnects if uplink else 0, "store_bytes": recorder.store.size_bytes(),
+            "reconnects": uplink.reconnects if uplink else 0,
+            "unreceipted_oldest_s": uplink.unreceipted_oldest_s if uplink else 0,
+            "store_bytes": recorder.store.size_bytes(),
             "quota_bytes": recorder.policy.quota_bytes, "write_trouble": recorder.write_failed, "fatal": self.fatal,
             "disk_bytes_per_hour": int((written_bytes() - self._written_at_start) / hours),
         } | asdict(recorder.totals)  # fmt: skip
@@ -286,8 +291,9 @@ class Daemon:
             fresh = path.with_suffix(".new")
             fresh.write_text(json.dumps(self.status(is_running)))
             fresh.replace(path)
+            self._status_trouble.worked()
         except OSError as e:
-            log.warning("status not written", extra={"error": str(e)})
+            self._status_trouble.failed(str(e))
 
     def summary(self) -> dict[str, Any]:
         """What a run of one log came to (`run --once --summary FILE`)."""

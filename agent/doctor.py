@@ -18,6 +18,7 @@ from agent.clock_model import is_plausible
 from agent.identity import Identity, IdentityError
 from agent.link import open_port
 from agent.recorder_clock import system_clock
+from agent.room import LEAST_DISK_BYTES
 from agent.settings import AgentSettings
 from agent.store import SCHEMA_VERSION
 from firmware_bridge.framing import Scanner
@@ -26,7 +27,6 @@ from shared.errors import Refused
 
 LISTEN_S = 3.0
 _TIMEOUT_S = 5
-_LEAST_FREE = 64 << 20
 _OLD_DAYS = 30
 
 
@@ -80,7 +80,7 @@ def _disk(settings: AgentSettings) -> Finding:
         return Finding("disk", False, f"{settings.data_dir}: {e.strerror}")
     quota = int(settings.recording.quota_mb * (1 << 20))
     store = settings.data_dir / "store.db"
-    needed = max(quota - (store.stat().st_size if store.exists() else 0), _LEAST_FREE)
+    needed = max(quota - (store.stat().st_size if store.exists() else 0), LEAST_DISK_BYTES)
     said = f"{free >> 20} MB free, quota {quota >> 20} MB"
     hint = "" if free >= needed else "; lower recording.quota_mb or free some space"
     return Finding("disk", free >= needed, said + hint)

@@ -12,17 +12,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import cbor2
 
+from agent import store
 from agent.identity import Identity
 from agent.recorder import Recorder
 from agent.send_queue import SendQueue
 from agent.settings import UplinkSettings
-from agent.store import OutboxRow
+from agent.store import SEQ_BITS, OutboxRow
+from agent.window import Window
 from shared import envelope
 from shared.errors import Refused
 from shared.receipt import Directive, decode_receipt
@@ -50,6 +53,8 @@ class HttpsUplink:
         self.directives: deque[Directive] = deque()
         self.refused = 0
         self.reconnects = 0
+        self.unreceipted_oldest_s = 0
+        self._window = Window(receipt_timeout_s=settings.receipt_timeout_s)
         self._identity = identity
         self._url = (settings.hub_url or identity.hub_url).rstrip("/")
         self._recorder = recorder
@@ -88,7 +93,12 @@ class HttpsUplink:
 
     def upload(self) -> bool:
         """Send one request's worth of batches. Whether any was receipted. OSError or Refused when it failed."""
-        self._queue.is_reset()
+        if self._queue.is_reset():
+            self._window = Window(receipt_timeout_s=self._window.receipt_timeout_s)
+        now_s = time.monotonic()
+        self._forget_gone()
+        self._queue.again(self._window.overdue(now_s))
+        self.unreceipted_oldest_s = int(self._window.oldest_s(now_s))
         taken = self._take()
         if not taken:
             return False
@@ -96,6 +106,9 @@ class HttpsUplink:
         try:
             answer = self._request("/v1/envelopes", body)
             receipts = cbor2.loads(answer)
+            for row, _ in taken:
+                self._window.send(row, now_s)
+                self._window.ack(row.id, now_s)
             done = sum(self._receipt(r) for r in receipts)
         except (OSError, ValueError, TypeError):
             self._queue.again([row for row, _ in taken])
@@ -114,11 +127,28 @@ class HttpsUplink:
                 size += found[0].size
         return taken
 
+    def _forget_gone(self) -> None:
+        """What was receipted, evicted or sealed again is not waited for."""
+        if not self._window.unreceipted():
+            return
+        with self._recorder.store.lock:
+            present = store.outbox_ids(self._recorder.store.conn)
+        for key in self._window.unreceipted() - present:
+            self._window.forget(key)
+
     def _receipt(self, sealed: bytes) -> int:
         opened = envelope.open_envelope(sealed, self._identity.find_hub, envelope.RECEIPT_TYPE)
         receipt = decode_receipt(opened.payload)
+        for no, stream in self._streams().items():
+            if stream == receipt.stream:
+                for seq, digest in receipt.committed().items():
+                    self._window.receipt(no << SEQ_BITS | seq, digest)
         self._recorder.receipts.append(receipt)
         return len(receipt.digests)
+
+    def _streams(self) -> dict[int, uuid.UUID]:
+        with self._recorder.store.lock:
+            return store.streams(self._recorder.store.conn)
 
     def _request(self, path: str, body: bytes) -> bytes:
         challenge = self._fresh_challenge()

@@ -4,6 +4,7 @@ Journal rows of an earlier run are sealed first, under the boot and session that
 (same machine boot, or the same log) goes on with its boot and an open session; another clock closes that session.
 """
 
+import logging
 import sqlite3
 import uuid
 from pathlib import Path
@@ -14,6 +15,7 @@ from agent import journal, salvage, store
 from agent.clock_model import ClockModel
 from agent.policy import Policy
 from agent.recorder import Recorder
+from agent.room import LEAST_DISK_BYTES, Room
 from agent.salvage import FindKey, Salvaged, open_store, reset_gap, set_aside
 from agent.sealing import Chain, Signer
 from agent.session import RecorderState, unpack_state
@@ -24,6 +26,8 @@ from shared.frames import Frames, no_frames
 from shared.ids import new_id
 from shared.records import Gap
 
+log = logging.getLogger("dbx.recorder")
+
 
 def start(
     path: Path, signer: Signer, find_key: FindKey, clock: ClockModel, policy: Policy, epoch: uuid.UUID, now: Now
@@ -32,19 +36,36 @@ def start(
 
     epoch: which clock stamps frames from now on (session.RecorderState).
     """
-    opened = open_store(path, find_key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    room = Room(path.parent)
+    opened = _open(path, find_key, room)
     state, gap = _first_state(opened.store, opened.salvaged, epoch)
 
     def reopen(before: RecorderState) -> tuple[Store, RecorderState, Gap]:
         return _reopen(path, find_key, before)
 
-    recorder = Recorder(opened.store, state, signer, clock, policy, reopen)
+    recorder = Recorder(opened.store, state, signer, clock, policy, room, reopen)
     holds = remembered(opened.store, "holds")
     recorder.holds = set(holds) if isinstance(holds, list) else set()
     if gap is not None:
         recorder.records.append(gap)
     _settle(recorder, epoch, now)
     return recorder
+
+
+def _open(path: Path, find_key: FindKey, room: Room) -> salvage.Opened:
+    """Open the store; on a full disk with what the reserve gives."""
+    store_bytes = path.stat().st_size if path.exists() else 0
+    if room.free_bytes() + store_bytes < LEAST_DISK_BYTES:
+        log.warning("little room on the disk", extra={"free_bytes": room.free_bytes(), "store_bytes": store_bytes})
+    try:
+        return open_store(path, find_key)
+    except sqlite3.Error as e:
+        if not room.has_reserve or not room.is_short(e):
+            raise
+        log.warning("disk full at the start, reserve given up", extra={"error": str(e)})
+        room.give_up()
+        return open_store(path, find_key)
 
 
 def remembered(opened: Store, key: str) -> object:
@@ -109,8 +130,10 @@ def _settle(recorder: Recorder, epoch: uuid.UUID, now: Now) -> None:
     same = recorder.state.epoch == epoch
     clock, recorder.clock = recorder.clock, recorder.clock if same else ClockModel()
     _seal_journal(recorder, now)
-    if not same:
-        recorder.new_boot(now, epoch)
+    if not same and not recorder.new_boot(now, epoch):
+        recorder.make_room(now, is_last=True)
+        if not recorder.new_boot(now, epoch):  # frames of this clock under the earlier boot would get wrong times
+            raise OSError(f"the store cannot be written: {recorder.write_failed}; free some space on the disk")
     recorder.clock = clock
 
 

@@ -99,6 +99,10 @@ class RecorderState:
         session = self.session and replace(self.session, tally=_copy(self.session.tally))
         return replace(self, session=session, wire=dict(self.wire), recent=deque(self.recent))
 
+    def is_pinned(self, time_us: int) -> bool:
+        """Whether what is recorded at this time is kept from eviction."""
+        return self.pin_until_us is not None and time_us <= self.pin_until_us
+
     def sealed(self, seq: int, tally: Tally, is_flight: bool) -> None:
         """A batch was sealed: count it into the open session, or keep it as pre-roll of the next."""
         if self.session is not None:

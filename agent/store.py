@@ -149,6 +149,11 @@ def outbox_rows(conn: sqlite3.Connection) -> list[OutboxRow]:
     return [_outbox_row(r) for r in conn.execute(f"SELECT {_FACTS} FROM outbox ORDER BY id")]  # noqa: S608
 
 
+def outbox_ids(conn: sqlite3.Connection) -> set[int]:
+    """Ids of all batches."""
+    return {key for (key,) in conn.execute("SELECT id FROM outbox")}
+
+
 def outbox_digest(conn: sqlite3.Connection, key: int) -> bytes | None:
     found = conn.execute("SELECT digest FROM outbox WHERE id = ?", (key,)).fetchone()
     return None if found is None else bytes(found[0])
@@ -257,11 +262,22 @@ class Store:
         wal = self.path.with_name(self.path.name + "-wal")
         return (pages - free) * page + (wal.stat().st_size if wal.exists() else 0)
 
-    def limit_log(self, quota_bytes: int) -> None:
-        """Keep the write-ahead log well below a small quota."""
-        pages = max(min(CHECKPOINT_PAGES, quota_bytes // 8 // PAGE_BYTES), _LEAST_CHECKPOINT_PAGES)
+    def free_bytes(self) -> int:
+        """Pages of the file that are not in use: they are written again before the file grows."""
+        with self.lock:
+            return int(self.conn.execute("PRAGMA freelist_count").fetchone()[0]) * PAGE_BYTES
+
+    def limit_log(self, log_bytes: int) -> None:
+        """Copy the write-ahead log back when it holds so much."""
+        pages = max(min(CHECKPOINT_PAGES, log_bytes // PAGE_BYTES), _LEAST_CHECKPOINT_PAGES)
         with self.lock:
             self.conn.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
+
+    def reuse_log(self) -> None:
+        """Copy the write-ahead log back and write it again from its start: the file keeps its size, so that what is
+        written next needs no room on the disk. sqlite3.Error when the main file cannot grow by what is copied."""
+        with self.lock:
+            self.conn.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def shrink(self) -> None:
         """Copy the write-ahead log back and give up to 1 MB of free pages back to the file system."""
@@ -290,6 +306,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
             "cache_size = -2000",
             "temp_store = MEMORY",
+            "secure_delete = OFF",  # some builds zero what is deleted: deleting would write as much as recording
         ):
             conn.execute(f"PRAGMA {pragma}").fetchall()
     except sqlite3.DatabaseError as e:

@@ -46,6 +46,8 @@ class Uplink:
         self.directives: deque[Directive] = deque()
         self.refused = 0
         self.reconnects = 0
+        self.unreceipted_oldest_s = 0
+        """How long ago the oldest batch without receipt was sent first: long when the hub refuses it."""
         self._identity = identity
         self._settings = settings
         self._recorder = recorder
@@ -111,11 +113,20 @@ class Uplink:
         if now_s - self._said_s > STATE_EVERY_S:
             self._connection.say_state(self._state() | {"online": True})
             self._said_s = now_s
+            self._forget_gone()
+        self.unreceipted_oldest_s = int(self._window.oldest_s(now_s))
         self._send(self._connection)
+
+    def _forget_gone(self) -> None:
+        """What was evicted or sealed again is not waited for."""
+        with self._recorder.store.lock:
+            present = store.outbox_ids(self._recorder.store.conn)
+        for key in self._window.unreceipted() - present:
+            self._window.forget(key)
 
     def _is_drained(self) -> bool:
         with self._recorder.store.lock:
-            left = {r.id for r in store.outbox_rows(self._recorder.store.conn)}
+            left = store.outbox_ids(self._recorder.store.conn)
         return not left - self._receipted_ids()
 
     def _receipted_ids(self) -> set[int]:

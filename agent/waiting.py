@@ -97,6 +97,25 @@ class Waiting:
         self.fresh, self.journaled, self.last_id = self.journaled + self.fresh, [], 0
         self.fresh_bytes, self.fresh_since_us = self.size_bytes, self.since_us
 
+    def head(self, max_bytes: int) -> tuple[Frames, int, int]:
+        """(what is sealed next: all that is journaled and fresh chunks up to max_bytes, at least one; how many of
+        these chunks; how many frames are left after them)."""
+        size, chunks = self.size_bytes - self.fresh_bytes, 0
+        for chunk in self.fresh:
+            if chunks and size + len(chunk.data) > max_bytes:
+                break
+            size, chunks = size + len(chunk.data), chunks + 1
+        return join(self.journaled + self.fresh[:chunks]), chunks, sum(len(f) for f in self.fresh[chunks:])
+
+    def now_sealed(self, chunks: int) -> None:
+        """All that was journaled and so many fresh chunks wait no more."""
+        self.journaled, self.last_id = [], 0
+        self.fresh = self.fresh[chunks:]
+        self.size_bytes = self.fresh_bytes = sum(len(f.data) for f in self.fresh)
+        self.since_us = self.fresh_since_us if self.fresh else None
+        self.first_us = int(self.fresh[0].time_us[0]) if self.fresh else None
+        self.fresh_since_us = self.since_us
+
     def drop_over(self, max_bytes: int) -> list[Frames]:
         """Take out the oldest that are only in memory, down to max_bytes; returns them."""
         dropped = []

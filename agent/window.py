@@ -1,7 +1,8 @@
 """What is on its way to the hub: sent, acknowledged by the broker, receipted by the hub. Pure; times are passed in (s).
 
 PUBACK only means that the broker has it; the batch stays in the outbox until the hub's receipt. A PUBACK that does not
-come means that the connection is dead whatever TCP says. A receipt that does not come: send again, later each time.
+come means that the connection is dead whatever TCP says. A receipt that does not come (the hub may have refused the
+batch): send again, later each time, up to an hour; what was sent often takes no place in the window from others.
 Half of the window is kept free of the slow lanes, so that a backlog never delays what is happening now.
 """
 
@@ -10,17 +11,21 @@ from dataclasses import dataclass, field
 from agent.store import OutboxRow
 from shared.topics import Lane
 
-MAX_RECEIPT_WAIT_S = 600.0
+MAX_RECEIPT_WAIT_S = 3600.0
+SUSPECT_TIMES = 3
+"""A batch sent so often is held for refused, and makes no other wait."""
 
 
 @dataclass(slots=True)
 class Sent:
-    """One batch that was sent and is not receipted. acked_s: when the broker confirmed it. times: how often sent."""
+    """One batch that was sent and is not receipted. first_s: when it was sent first. acked_s: when the broker
+    confirmed it. times: how often sent."""
 
     row: OutboxRow
     sent_s: float
     acked_s: float | None = None
     times: int = 1
+    first_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -33,7 +38,7 @@ class Window:
     puback_timeout_s: float = 15.0
     receipt_timeout_s: float = 60.0
     sent: dict[int, Sent] = field(default_factory=dict)
-    _tries: dict[int, int] = field(default_factory=dict)
+    _tries: dict[int, Sent] = field(default_factory=dict)
 
     def has_room(self, lane: Lane) -> bool:
         """Whether one more batch of this lane may be sent now."""
@@ -42,13 +47,14 @@ class Window:
         return (
             len(flying) * share < self.max_in_flight
             and sum(s.row.size for s in flying) * share < self.max_in_flight_bytes
-            and len(self.sent) * share < self.max_waiting
+            and sum(s.times < SUSPECT_TIMES for s in self.sent.values()) * share < self.max_waiting
         )
 
     def send(self, row: OutboxRow, now_s: float) -> None:
         """A batch goes out (again)."""
-        times = self._tries.pop(row.id, 0) + 1
-        self.sent[row.id] = Sent(row, now_s, None, times)
+        before = self._tries.pop(row.id, None)
+        times, first_s = (before.times, before.first_s) if before else (0, now_s)
+        self.sent[row.id] = Sent(row, now_s, None, times + 1, first_s)
 
     def ack(self, key: int, now_s: float) -> None:
         """The broker has it."""
@@ -57,11 +63,25 @@ class Window:
 
     def receipt(self, key: int, digest: bytes) -> bool:
         """The hub has it. False when it was not waited for, or when the digest is not that of our batch."""
-        waiting = self.sent.get(key)
+        waiting = self.sent.get(key) or self._tries.get(key)
         if waiting is None or waiting.row.digest != digest:
             return False
-        del self.sent[key]
+        self.forget(key)
         return True
+
+    def forget(self, key: int) -> None:
+        """It is no longer in the outbox."""
+        self.sent.pop(key, None)
+        self._tries.pop(key, None)
+
+    def unreceipted(self) -> set[int]:
+        """All that was sent and is not receipted."""
+        return self.sent.keys() | self._tries.keys()
+
+    def oldest_s(self, now_s: float) -> float:
+        """How long ago the longest unreceipted batch was sent first; 0 when there is none."""
+        waiting = (*self.sent.values(), *self._tries.values())
+        return max((now_s - s.first_s for s in waiting), default=0.0)
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether a PUBACK is overdue: the connection must be made anew."""
@@ -82,9 +102,9 @@ class Window:
 
     def _give_back(self, lost: list[Sent]) -> list[OutboxRow]:
         for s in lost:
-            self._tries[s.row.id] = s.times
+            self._tries[s.row.id] = s
             del self.sent[s.row.id]
         return [s.row for s in lost]
 
     def _patience(self, s: Sent) -> float:
-        return min(self.receipt_timeout_s * 2.0 ** (s.times - 1), MAX_RECEIPT_WAIT_S)
+        return min(self.receipt_timeout_s * 2.0 ** min(s.times - 1, 20), MAX_RECEIPT_WAIT_S)

@@ -81,6 +81,8 @@ class ScriptedHub:
         self.conflicts = 0
         self.states: list[dict[str, Any]] = []
         self.is_receipting = True
+        self.refuses: set[int] = set()
+        """Sequences that are quarantined: kept, and never receipted."""
         self._key = key
         self._identity = identity
         self._lock = threading.Condition()
@@ -109,8 +111,8 @@ class ScriptedHub:
                 self.conflicts += known[1] != opened.digest
                 self.arrivals.append((time.monotonic(), body))
                 self._lock.notify_all()
-            if self.is_receipting:
-                self.send_receipt(body.stream, {body.seq: opened.digest})
+            if self.is_receipting and body.seq not in self.refuses:
+                self.send_receipt(body.stream, {body.seq: known[1]})
 
     def send_receipt(self, stream: uuid.UUID, committed: dict[int, bytes]) -> None:
         topic = topics.receipt(self._identity.org_id, self._identity.aircraft_id)

@@ -1,6 +1,8 @@
 """A full disk: a small real file system, and a small quota under a real log. What is lost is said, the rest whole."""
 
+import contextlib
 import json
+import logging
 import os
 import subprocess
 import uuid
@@ -13,9 +15,10 @@ import pytest
 
 from firmware_bridge.tlog import open_log, read_tlog
 from shared.batch import Batch
+from shared.receipt import make_receipt
 from tests.chaos.test_agent_kill import read_store
-from tests.fix_agent import DEMO_LOG, HubKey, run_agent, settings_file, write_identity
-from tests.fix_recorder import Bench
+from tests.fix_agent import DEMO_LOG, HubKey, check_chain, run_agent, settings_file, write_identity
+from tests.fix_recorder import Bench, sealed_frames
 
 
 @pytest.fixture
@@ -34,32 +37,100 @@ def gaps(batches: dict[tuple[uuid.UUID, int], tuple[Batch, bytes]]) -> list[dict
     return [r for _, (b, _) in sorted(batches.items()) for r in b.records if r["type"] == "gap"]
 
 
-def test_on_a_full_file_system_frames_wait_in_memory_and_are_written_when_there_is_room(small_disk: Path) -> None:
+def fill(disk: Path, but_bytes: int = 0) -> Path:
+    """Somebody else's file takes what is free."""
+    filler = disk / "filler"
+    stat = os.statvfs(disk)
+    filler.write_bytes(bytes(max(stat.f_bavail * stat.f_bsize - but_bytes, 0)))
+    return filler
+
+
+def accounted(bench: Bench) -> int:
+    """Frames that are on disk, in memory, or named in gap records, written or still to be written."""
+    unsaid = sum(loss.frames or 0 for loss in bench.recorder.losses.values())
+    said = sum(g["frames"] for g in gaps(bench.batches()))
+    in_memory = sum(len(f) for f in bench.recorder.unwritten())
+    return len(bench.sealed_frames()) + len(bench.journaled_frames()) + said + unsaid + in_memory
+
+
+def test_a_disk_filled_for_a_moment_costs_no_frame(small_disk: Path) -> None:
     bench = Bench(small_disk / "store.db")
-    first = bench.fly(5)
-    filler = small_disk / "filler"
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
-    filler.write_bytes(bytes(free - 16_384))
-    second = bench.fly(60, rate_hz=100)
+    fed = len(bench.fly(5))
+    bench.recorder.room.give_up()
+    filler = fill(small_disk)
+    fed += len(bench.fly(4, rate_hz=100))
     assert bench.recorder.write_failed
     filler.unlink()
-    third = bench.fly(5)
+    fed += len(bench.fly(5))
     bench.recorder.finish(bench.now)
-    assert len(bench.sealed_frames()) == len(first) + len(second) + len(third)
+    assert len(bench.sealed_frames()) == fed
     assert not gaps(bench.batches())
+    bench.recorder.store.close()
+
+
+def test_a_disk_filled_by_somebody_else_and_freed_again_is_recorded_through_with_gap_records(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(small_disk / "store.db")
+    bench.recorder.is_live = True
+    fed = len(bench.fly(30, rate_hz=400))
+    assert bench.recorder.room.has_reserve
+    filler = fill(small_disk)
+    with caplog.at_level(logging.INFO, "dbx.recorder"):
+        for _ in range(4):  # each time somebody takes whatever room there is
+            fed += len(bench.fly(60, rate_hz=100))
+            with (small_disk / "more").open("ab") as more, contextlib.suppress(OSError):
+                more.write(bytes(1 << 20))
+        assert not bench.recorder.room.has_reserve and bench.recorder.totals.gaps
+        assert accounted(bench) == fed
+        filler.unlink()
+        (small_disk / "more").unlink()
+        fed += len(bench.fly(15, rate_hz=100))
+    said = [r.getMessage() for r in caplog.records]
+    assert said.count("writes fail") == said.count("writes work again") > 0
+    assert "reserve made again" in said and not bench.recorder.write_failed
+    bench.recorder.finish(bench.now)
+    assert not bench.recorder.unwritten() and not bench.recorder.losses
+    assert accounted(bench) == fed
+    bench.recorder.store.close()
+
+
+def test_receipts_free_a_disk_on_which_no_byte_is_left(small_disk: Path) -> None:
+    bench = Bench(small_disk / "store.db")
+    bench.recorder.is_live = True
+    fed = bench.fly(40, rate_hz=400)
+    fill(small_disk)
+    held = bench.batches()
+    known = {seq: digest for (_, seq), (_, digest) in held.items()}
+    bench.recorder.receipts.append(make_receipt(bench.stream, known, 1))
+    rest = bench.fly(15, rate_hz=100)
+    assert not bench.batches().keys() & held.keys()
+    bench.recorder.finish(bench.now)
+    assert sealed_frames(held | bench.batches()).data == fed.data + rest.data
+    check_chain(held | bench.batches())
+    bench.recorder.store.close()
+
+
+def test_a_recorder_starts_on_a_full_disk_with_the_room_of_its_reserve(small_disk: Path) -> None:
+    bench = Bench(small_disk / "store.db")
+    fed = len(bench.fly(20, rate_hz=200))
+    bench.recorder.store.close()
+    fill(small_disk)
+    bench.epoch = uuid.uuid4()
+    bench.start()
+    fed += len(bench.fly(10))
+    bench.recorder.finish(bench.now)
+    assert abs(accounted(bench) - fed) <= 200  # what was only in memory when it was closed
+    assert len({b.boot for b, _ in bench.batches().values() if b.columns}) == 2
     bench.recorder.store.close()
 
 
 def test_frames_that_a_full_disk_and_a_full_memory_cost_are_counted_to_the_last_one(small_disk: Path) -> None:
     bench = Bench(small_disk / "store.db")
     bench.recorder.policy = replace(bench.recorder.policy, max_memory_bytes=30_000, quota_bytes=1 << 30)
-    fed = len(bench.fly(220, rate_hz=400))  # more than the disk holds
+    fed = len(bench.fly(300, rate_hz=400))  # more than the disk holds
     assert bench.recorder.totals.write_errors
-    kept = len(bench.sealed_frames()) + len(bench.journaled_frames())
-    unsaid = sum(loss.frames or 0 for loss in bench.recorder.losses.values())
-    said = sum(g["frames"] for g in gaps(bench.batches()))
-    in_memory = sum(len(f) for f in bench.recorder.unwritten())
-    assert fed == kept + said + unsaid + in_memory
+    assert fed == accounted(bench)
     bench.recorder.store.close()
 
 

@@ -1,5 +1,7 @@
 """The agent's pure parts: counting, watching, windows, eviction, sessions' persistence, what we say on the link."""
 
+import itertools
+import logging
 import uuid
 
 import pytest
@@ -11,6 +13,7 @@ from agent.companion import Companion, Voice
 from agent.directives import Refusal, policy_from
 from agent.link import Inbox
 from agent.policy import Policy
+from agent.repeated import Repeated
 from agent.sealing import Chain, split
 from agent.session import Identity, OpenSession, RecorderState, pack_state, unpack_state
 from agent.store import OutboxRow
@@ -106,7 +109,41 @@ def test_without_a_receipt_it_is_sent_again_after_longer_and_longer() -> None:
         while not window.overdue(now):
             now += 1
         waits.append(now - began)
-    assert waits == sorted(waits) and waits[1] > 1.9 * waits[0] and waits[-1] <= 601
+    assert waits == sorted(waits) and waits[1] > 1.9 * waits[0] and waits[-1] <= 3601
+
+
+def test_batches_without_receipt_hold_up_no_others_are_sent_hourly_at_last_and_their_age_is_known() -> None:
+    window, now = Window(max_waiting=4, receipt_timeout_s=60), 0.0
+    refused = [row(i) for i in range(1, 9)]
+    waiting, sent_at = list(refused), []
+    while now < 8 * 3600:
+        waiting += window.overdue(now)
+        while waiting and window.has_room(Lane.live):
+            again = waiting.pop(0)
+            window.send(again, now)
+            window.ack(again.id, now)
+            sent_at += [now] if again.id == refused[0].id else []
+        now += 10
+    pauses = [b - a for a, b in itertools.pairwise(sent_at)]
+    assert window.has_room(Lane.live) and len(window.sent) == 8
+    assert len(pauses) < 15 and pauses[-1] == pytest.approx(3600, abs=20)
+    assert window.oldest_s(now) == now
+    assert window.receipt(refused[0].id, refused[0].digest) and refused[0].id not in window.unreceipted()
+
+
+def test_an_error_that_repeats_is_said_every_half_minute_with_its_count_and_once_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    trouble = Repeated(logging.getLogger("dbx.test"), "writes fail", "writes work again", lambda: now[0])
+    with caplog.at_level(logging.INFO, "dbx.test"):
+        for second in range(0, 65, 5):
+            now[0] = second
+            trouble.failed("full")
+        trouble.worked()
+        trouble.worked()
+    said = [(r.getMessage(), vars(r)["times"]) for r in caplog.records]
+    assert said == [("writes fail", 1), ("writes fail", 7), ("writes fail", 13), ("writes work again", 13)]
 
 
 def test_only_the_right_digest_ends_the_waiting() -> None:
