@@ -15,6 +15,8 @@ from hub.store.rows import use_rows
 from hub.worker.settle import settle
 from shared.clock import ClockSource, TimeMapping
 from shared.ids import new_id
+from shared.records import Gap, SessionOpen
+from shared.topics import Lane
 from tests.fix_fleet import UTC0_US, Hub, Recorder, flight_frames, whole_flight
 
 TIMES = (
@@ -155,3 +157,61 @@ def test_two_flights_share_a_pre_roll_without_sharing_rows(ingest_hub: Hub, work
         settle(*worker, r.org_id, session)
     rows = ingest_hub.rows(r.org_id, "SELECT complete, grid_rows FROM flight_sessions ORDER BY started_utc_us")
     assert rows == [(True, 60), (True, 60)]
+
+
+def opened(r: Recorder) -> tuple[uuid.UUID, list[bytes]]:
+    """A flight in the air: its session, and its envelopes so far."""
+    session = new_id()
+    opening = SessionOpen(session, r.boot, r.at_us, r.seq + 1, r.at_us, 1, 1, 3, 2)
+    return session, [r.seal(session=session, records=[opening], lane=Lane.alert), r.fly(2_000_000, session)]
+
+
+def state_of(hub: Hub, r: Recorder, session: uuid.UUID) -> tuple[str, str | None]:
+    ((state, reason),) = hub.rows(
+        r.org_id, "SELECT state, close_reason FROM flight_sessions WHERE session_id = %s", session
+    )
+    return state, reason
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_flight_whose_recorder_goes_on_with_another_store_is_closed(
+    ingest_hub: Hub, worker: Any, is_told: bool
+) -> None:
+    old = ingest_hub.new_recorder()
+    torn, envelopes = opened(old)
+    ingest_hub.pipeline.handle(old.arrivals(envelopes))
+    new = Recorder(old.org_id, old.aircraft_id, old.key)
+    gap = Gap("store_reset", new.stream, detail="nothing could be read")
+    flown, envelopes = opened(new)
+    ingest_hub.pipeline.handle(new.arrivals([new.seal(records=[gap], lane=Lane.alert)] if is_told else envelopes))
+    waiting = ingest_hub.rows(old.org_id, "SELECT count(*) FROM jobs WHERE subject_id = %s", torn)
+    assert waiting == [(1,)]
+    settle(*worker, old.org_id, torn)
+    assert state_of(ingest_hub, old, torn) == ("closed", "store_reset")
+    if not is_told:
+        settle(*worker, old.org_id, flown)
+        assert state_of(ingest_hub, new, flown) == ("live", None)
+
+
+def test_a_gap_record_that_names_the_old_stream_closes_its_flight_whichever_came_first(
+    ingest_hub: Hub, worker: Any
+) -> None:
+    old = ingest_hub.new_recorder()
+    torn, envelopes = opened(old)
+    new = Recorder(old.org_id, old.aircraft_id, old.key)
+    gap = Gap("store_reset", old.stream, session=torn)
+    ingest_hub.pipeline.handle(new.arrivals([new.seal(records=[gap], lane=Lane.alert)]))
+    ingest_hub.pipeline.handle(old.arrivals(envelopes))
+    settle(*worker, old.org_id, torn)
+    assert state_of(ingest_hub, old, torn) == ("closed", "store_reset")
+
+
+def test_a_second_recorder_of_an_aircraft_closes_no_flight_of_the_first(ingest_hub: Hub, worker: Any) -> None:
+    first = ingest_hub.new_recorder()
+    session, envelopes = opened(first)
+    ingest_hub.pipeline.handle(first.arrivals(envelopes))
+    second = Recorder(first.org_id, first.aircraft_id)
+    ingest_hub.enrol(second)
+    ingest_hub.pipeline.handle(second.arrivals(opened(second)[1]))
+    settle(*worker, first.org_id, session)
+    assert state_of(ingest_hub, first, session) == ("live", None)

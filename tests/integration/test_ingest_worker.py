@@ -88,3 +88,14 @@ def test_a_job_that_fails_says_why_and_waits(ingest_hub: Hub, worker: Worker, mo
     make_due(ingest_hub)
     assert worker.run_due() == 1
     assert ingest_hub.rows(r.org_id, "SELECT count(*) FROM jobs") == [(0,)]
+
+
+def test_a_flight_that_closes_is_settled_at_once_although_its_opening_asked_for_later(ingest_hub: Hub) -> None:
+    r = ingest_hub.new_recorder()
+    envelopes = whole_flight(r).envelopes
+    due = "SELECT extract(epoch FROM run_after - now()) FROM jobs"
+    ingest_hub.pipeline.handle(r.arrivals(envelopes[:-1]))
+    assert 5 < ingest_hub.rows(r.org_id, due)[0][0] <= 10
+    ingest_hub.pipeline.handle(r.arrivals(envelopes[-1:]))
+    ((wait_s,),) = ingest_hub.rows(r.org_id, due)
+    assert wait_s <= 1
