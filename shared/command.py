@@ -70,11 +70,14 @@ def dispatch(name: str, rest: list[str]) -> int:
     module, extra = COMMANDS[name]
     try:
         command = cast(Callable[[list[str]], int], importlib.import_module(module).main)
-    except ModuleNotFoundError as missing:
-        print(f"dbx {name}: {missing.name} is not installed; pip install 'dbx-aviation[{extra}]'", file=sys.stderr)
-        return 2
-    try:
         return command(rest)
+    except ModuleNotFoundError as missing:
+        print(f"dbx {name}: {missing.name} is not installed", file=sys.stderr)
+        print(
+            f"     in a checkout remove .venv and run it again; else pip install 'dbx-aviation[{extra}]'",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
 
