@@ -13,7 +13,7 @@ function facts(flight) {
     ["Start", isRealTime(flight.started_utc_us) ? `${dateTime(flight.started_utc_us).replace(/ \d\d:\d\d$/, "")} ${clock(flight.started_utc_us)}` : "clock not set", `${utc(flight.started_utc_us)} · ${CLOCKS[flight.clock_source] ?? words(flight.clock_source)}`],
     ["Duration", duration(flight.duration_s)],
     ["Max altitude", quantity(flight.max_alt_rel_m, "m"), "above home"],
-    ["Distance", distance(flight.state === "live" && !flight.distance_m ? null : flight.distance_m), "known once the flight is settled"],
+    ["Distance", distance(flight.state === "live" ? null : flight.distance_m), "known once the flight is settled"],
     ["Max speed", quantity(flight.max_groundspeed_mps, "m/s", 1), "over ground"],
     ["Vehicle", vehicleName(flight.vehicle_type), type ? `The model recognises: ${vehicleName(type)}${a.aircraft_confidence ? ` (${number(a.aircraft_confidence * 100)} %)` : ""}` : null],
     ["Firmware", firmwareName(flight.autopilot, flight.firmware)],

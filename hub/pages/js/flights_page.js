@@ -57,7 +57,7 @@ function nothing(search, loaded) {
   const clear = h("button", { class: "plain", type: "button", onclick: () => form.reset() }, "Clear all filters");
   if (search && loaded) return emptyState(`No loaded flight matches “${search}”`, nextCursor ? "Older flights are not loaded yet: show more, or filter by date or aircraft instead." : "Try the aircraft's name, the vehicle, the firmware or a flight id.", clear);
   if (isFiltered()) return emptyState("No flight matches these filters", "Widen the dates or choose another aircraft.", clear);
-  return emptyState("No flights yet", "A flight appears here within seconds of an enrolled aircraft arming. Enrol the first aircraft, or import a log that you already have:", h("code", null, "./dbx agent enroll HUB_URL CODE"), h("code", null, "./dbx agent import LOG…"));
+  return emptyState("No flights yet", "A flight appears here within seconds of an enrolled aircraft arming. On its way there it is on the Fleet page. Enrol the first aircraft, or let its agent play a log that you already have:", h("code", null, "./dbx agent enroll HUB_URL CODE"), h("code", null, "./dbx agent run --log FILE --once"));
 }
 
 readAddress(); // before the first question is asked
