@@ -143,4 +143,7 @@ def _check_topic(topic: str, up: Up | None, key: DeviceKey) -> None:
         raise Refused("topic_of_other_organisation", f"topic {topic[:200]!r}, key of organisation {key.org_id}")
 
 
-MAX_FRAMES = 200_000
+MAX_FRAMES = 40_000
+MAX_BLOCK_BYTES = 8 << 20
+"""More than any aircraft puts into a batch (256 KiB of frames of 8 bytes or more, each at most 255 bytes when
+zero-extended), and half of what the wire allows: a block at both limits costs about 100 MB while it is decoded."""

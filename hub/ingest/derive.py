@@ -6,7 +6,7 @@ either refused (hostile: `Refused`) or committed without its derived rows and fl
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from firmware_bridge.events import Event
 from firmware_bridge.grid import ChannelGrid, GridInput, to_grid
 from firmware_bridge.vehicle import HEARTBEAT, find_vehicle
-from hub.ingest.admit import MAX_FRAMES, Admitted, Refusal, refuse
+from hub.ingest.admit import MAX_BLOCK_BYTES, MAX_FRAMES, Admitted, Refusal, refuse
 from hub.ingest.chunks import chunk_rows
 from hub.ingest.live_events import LiveEvents
+from shared.batch import Batch
 from shared.channels import BY_NAME
 from shared.codec import Block, decode_blocks
+from shared.codec.container import unpacked_bytes
 from shared.errors import Refused
 from shared.records import Record, from_map
 
 LONGEST_US = 1 << 60
 """Times further from 0 than this (36,000 years) are hostile; below it sums of two cannot overflow."""
-DECODED_TOGETHER_BYTES = 1 << 17
-"""Packed columns that are decoded in one go: fewer cost more calls, more leave the cache."""
+DECODED_TOGETHER = (32_000, 512 << 10)
+"""Frames, and bytes of unpacked sections, that are decoded in one go: nine 30 s batches, a hundred 2 s ones."""
 SessionKey = tuple[uuid.UUID, uuid.UUID]
 """(org_id, session_id)."""
 T = TypeVar("T")
@@ -138,22 +140,33 @@ def check_times(item: Admitted) -> None:
 def _open(items: Sequence[Admitted]) -> list[Block | Refused | None]:
     """The block of each batch; None where it has no columns, Refused where they are not what was said."""
     at = [i for i, item in enumerate(items) if item.batch.columns]
-    blocks = dict(zip(at, _all_or_each(_decode, [items[i].batch.columns for i in at]), strict=True))
+    blocks = dict(zip(at, _all_or_each(_decode, [items[i].batch for i in at]), strict=True))
     return [_checked(item, blocks.get(i)) for i, item in enumerate(items)]
 
 
-def _decode(columns: list[bytes]) -> list[Block]:
-    """All blocks, as many at a time as the processor's cache takes well."""
+def _decode(batches: list[Batch]) -> list[Block]:
+    """The blocks of batches, in portions: fewer cost more calls, more leave the processor's cache, and what a portion
+    may cost is known before it is unpacked."""
     blocks: list[Block] = []
-    part: list[bytes] = []
-    size = 0
-    for data in columns:
-        if part and size + len(data) > DECODED_TOGETHER_BYTES:
-            blocks += decode_blocks(part, MAX_FRAMES)
-            part, size = [], 0
-        part.append(data)
-        size += len(data)
-    return blocks + decode_blocks(part, MAX_FRAMES)
+    for part in portions(batches, lambda b: (b.counts.frames, unpacked_bytes(b.columns)), DECODED_TOGETHER):
+        most = max(b.counts.frames for b in part)
+        blocks += decode_blocks([b.columns for b in part], min(most, MAX_FRAMES), MAX_BLOCK_BYTES)
+    return blocks
+
+
+def portions(items: Sequence[T], cost: Callable[[T], tuple[int, ...]], most: tuple[int, ...]) -> Iterator[list[T]]:
+    """Consecutive items, as many as cost at most `most` together (at least one)."""
+    part: list[T] = []
+    total = [0] * len(most)
+    for item in items:
+        added = cost(item)
+        total = [a + b for a, b in zip(total, added, strict=True)]
+        if part and any(a > b for a, b in zip(total, most, strict=True)):
+            yield part
+            part, total = [], [*added]
+        part.append(item)
+    if part:
+        yield part
 
 
 def _checked(item: Admitted, block: Block | Exception | None) -> Block | Refused | None:

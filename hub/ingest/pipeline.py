@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.ingest.admit import Admitted, Refusal, admit, refuse
 from hub.ingest.commit import Outcome, SessionRace, commit
-from hub.ingest.derive import Derived, SessionKey, derive
+from hub.ingest.derive import Derived, SessionKey, derive, portions
 from hub.ingest.keys import KeyCache
 from hub.ingest.live_events import LiveEvents
 from hub.ingest.table_rows import RowTypes
@@ -35,6 +35,9 @@ ALERTING = {"sequence_conflict": "critical", "revoked_key": "warning", "stream_o
             "topic_of_other_organisation": "critical", "bad_signature": "warning"}  # fmt: skip
 """Refusals of which the organisation is alerted."""
 MOST_STREAMS = 100_000
+MOST_FRAMES = 400_000
+"""Frames of one transaction, four times what a full group of honest batches has: their decoded columns are in memory
+together."""
 _POISON = (psycopg.DataError, psycopg.IntegrityError, SessionRace, ValueError, TypeError, LookupError, ArithmeticError,
            AttributeError, struct.error)  # fmt: skip
 """What the data of one batch may provoke. Every other failure is the database's or ours, and is never acknowledged."""
@@ -91,8 +94,13 @@ class Pipeline:
         for item in admitted:
             by_org.setdefault(item.key.org_id, []).append(item)
         done: list[Admitted] = []
-        for org_id, items in by_org.items():
-            outcome = self._commit(org_id, items)
+        parts = (
+            (org_id, part)
+            for org_id, items in by_org.items()
+            for part in portions(items, lambda i: (i.batch.counts.frames,), (MOST_FRAMES,))
+        )
+        for org_id, part in parts:
+            outcome = self._commit(org_id, part)
             refusals += outcome.refused
             done += outcome.committed + outcome.duplicates
             self.counters["committed"] += len(outcome.committed)

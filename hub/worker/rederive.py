@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
-from hub.ingest.admit import MAX_FRAMES
+from hub.ingest.admit import MAX_BLOCK_BYTES, MAX_FRAMES
 from hub.ingest.derive import vehicle_of
 from shared import batch as batches
 from shared.batch import Batch
@@ -56,7 +56,7 @@ class Rederivation:
         """One more batch, later than all before it. Time that an earlier one covered stays the earlier one's."""
         key = (batch.stream, batch.seq)
         try:
-            block = decode_block(batch.columns, MAX_FRAMES) if batch.columns else None
+            block = decode_block(batch.columns, MAX_FRAMES, MAX_BLOCK_BYTES) if batch.columns else None
             if block is not None and block.n:
                 self._add_block(key, batch, block)
         except (Refused, ValueError, ArithmeticError, LookupError):

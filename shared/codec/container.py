@@ -176,6 +176,15 @@ def read(data: bytes, max_frames: int, max_bytes: int) -> Parts:
     return _sections(body, data[at + size :], max_frames)
 
 
+def unpacked_bytes(data: bytes) -> int:
+    """What the compressed sections of a block say that they hold; 0 where that cannot be read (`read` refuses it)."""
+    try:
+        size, at = read_varint(data, 1)
+        return max(0, zstandard.frame_content_size(data[at : at + min(size, 32)]))
+    except (Refused, zstandard.ZstdError):
+        return 0
+
+
 def _sections(body: bytes, bit_data: bytes, max_frames: int) -> Parts:
     numbers, at = [], 0
     for _ in range(2 + len(COMPRESSED) + len(BITS) - 1):
