@@ -48,7 +48,7 @@ export function flightRow(first) {
     setText(start, dateTime(flight.started_utc_us));
     start.title = utc(flight.started_utc_us);
     setText(altitude, quantity(flight.max_alt_rel_m, "m"));
-    setText(way, distance(isLive && !flight.distance_m ? null : flight.distance_m)); // known once it is settled
+    setText(way, distance(isLive ? null : flight.distance_m)); // known once it is settled
     findings.replaceChildren(findingsBadge(flight));
     record.replaceChildren(recordBadge(flight));
     tick(Date.now());
