@@ -27,7 +27,7 @@ from shared.topics import Lane
 
 log = logging.getLogger("dbx.recorder")
 _US = 1_000_000
-_RESERVE_EVERY_US = 10 * _US
+_RESERVE_EVERY_US = 5 * _US
 MOST_RECEIPTS = 100
 """Receipts applied in one transaction."""
 PIECE_BYTES = 64 << 10
@@ -133,7 +133,7 @@ class Keeper:
         self._contradicted += change.contradicted
         self._is_behind |= change.is_behind
         if not is_freeing:
-            self.write_failed, self._short_since_us = "", None
+            self.write_failed = ""
             self._trouble.worked()
         return True
 
@@ -185,7 +185,7 @@ class Keeper:
     def make_room(self, now: Now, is_last: bool = False) -> None:
         """Evict for a disk that stays full; is_last: at once, because memory does not outlive this process."""
         since_us = self._short_since_us
-        if since_us is None or not (is_last or now.wall_us - since_us >= PATIENCE_S * _US):
+        if since_us is None or not self.write_failed or not (is_last or now.wall_us - since_us >= PATIENCE_S * _US):
             return
         over = max(self.room.log_bytes, self.waiting.size_bytes // 2) + 2 * _SLACK_BYTES
         while over > 0:
@@ -219,12 +219,15 @@ class Keeper:
     def _take_reserve(self, now: Now) -> None:
         """Make the reserve again, from free pages of the store when the disk alone does not have them."""
         if self.room.has_reserve:
+            self._short_since_us = None
             return
         room = self.room
         is_back = room.take()
-        if not is_back and room.free_bytes() + self.store.free_bytes() > 2 * room.reserve_bytes:
+        unused = room.free_bytes() + self.store.free_bytes() + self.store.log_bytes()
+        if not is_back and unused > room.reserve_bytes * 3 // 2 + room.log_bytes:
             is_back = self._shrink(now) and room.take()
         if is_back:
+            self._short_since_us = None
             log.info("reserve made again", extra={"reserve_bytes": self.room.reserve_bytes})
 
     def _replace_store(self) -> None:

@@ -52,7 +52,7 @@ class Recorder(Keeper):
         if self.is_full:
             return self.lost("write_failed", loss_of(frames, "the quota is full of held flights"))
         self.waiting.add(frames, now.wall_us)
-        if self.waiting.size_bytes >= self.part_bytes and self._is_kept(now) and not self.is_resting(now):
+        if self.waiting.size_bytes >= self.part_bytes and self._is_kept(now) and not self.write_failed:
             self.seal_now(now)
 
     def take_back(self, frames: Frames, row: JournalRow, now: Now) -> None:
@@ -191,7 +191,8 @@ class Recorder(Keeper):
             change.close_flight("stopped", None)
             change.begin_boot(new_id())
 
-        self.make_room(now)
+        self.apply_receipts(now)
+        self.keep(now)
         return self.seal_now(now, boundary)
 
     def finish(self, now: Now) -> None:

@@ -259,8 +259,12 @@ class Store:
                 int(self.conn.execute(f"PRAGMA {name}").fetchone()[0])
                 for name in ("page_count", "freelist_count", "page_size")
             )
+        return (pages - free) * page + self.log_bytes()
+
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log's file."""
         wal = self.path.with_name(self.path.name + "-wal")
-        return (pages - free) * page + (wal.stat().st_size if wal.exists() else 0)
+        return wal.stat().st_size if wal.exists() else 0
 
     def free_bytes(self) -> int:
         """Pages of the file that are not in use: they are written again before the file grows."""
@@ -284,6 +288,7 @@ class Store:
         with self.lock:
             self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.conn.execute(f"PRAGMA incremental_vacuum({(1 << 20) // PAGE_BYTES})").fetchall()
+            self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # only this cuts the file itself
 
     def close(self) -> None:
         with self.lock:

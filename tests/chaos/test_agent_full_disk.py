@@ -18,19 +18,31 @@ from shared.batch import Batch
 from shared.receipt import make_receipt
 from tests.chaos.test_agent_kill import read_store
 from tests.fix_agent import DEMO_LOG, HubKey, check_chain, run_agent, settings_file, write_identity
-from tests.fix_recorder import Bench, sealed_frames
+from tests.fix_recorder import SECOND, Bench, sealed_frames
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB; skips where this user may not mount one."""
-    folder = tmp_path / "disk"
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A small file system; skips where this user may not mount one."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip(f"may not mount a small file system here: {done.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """2 MB."""
+    yield from mounted(tmp_path / "disk", "2m")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """300 kB: less than any real disk has."""
+    yield from mounted(tmp_path / "disk", "300k")
 
 
 def gaps(batches: dict[tuple[uuid.UUID, int], tuple[Batch, bytes]]) -> list[dict[str, Any]]:
@@ -122,6 +134,28 @@ def test_a_recorder_starts_on_a_full_disk_with_the_room_of_its_reserve(small_dis
     bench.recorder.finish(bench.now)
     assert abs(accounted(bench) - fed) <= 200  # what was only in memory when it was closed
     assert len({b.boot for b, _ in bench.batches().values() if b.columns}) == 2
+    bench.recorder.store.close()
+
+
+def test_a_log_ends_on_a_disk_hardly_larger_than_the_reserve_as_soon_as_receipts_come(tiny_disk: Path) -> None:
+    bench = Bench(tiny_disk / "store.db")
+    fed = len(bench.fly(60, rate_hz=400))
+    assert bench.recorder.totals.gaps
+    while bench.recorder.waiting.size_bytes < 120_000:
+        fed += len(bench.fly(1, rate_hz=400))
+    arrived = 0
+    for _ in range(300):  # a hub that receipts whatever there is
+        bench.now_us += SECOND // 10
+        if bench.recorder.end_of_log(bench.now):
+            break
+        arrived += accounted(bench) - sum(len(f) for f in bench.recorder.unwritten()) - len(bench.journaled_frames())
+        arrived -= sum(loss.frames or 0 for loss in bench.recorder.losses.values())
+        known = {seq: digest for (_, seq), (_, digest) in bench.batches().items()}
+        bench.recorder.receipts.append(make_receipt(bench.stream, known, 1))
+        bench.recorder.apply_receipts(bench.now)
+        assert not bench.batches()
+    assert not bench.recorder.unwritten()
+    assert arrived + accounted(bench) == fed
     bench.recorder.store.close()
 
 
