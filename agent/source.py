@@ -14,6 +14,7 @@ from agent.link import LinkReader
 from agent.waiting import Loss
 from firmware_bridge.framing import Scanner
 from firmware_bridge.tlog import open_log, read_tlog
+from shared.errors import Refused
 from shared.frames import Frames, join, no_frames
 
 _PIECE_US = 1_000_000
@@ -86,6 +87,8 @@ class LogSource:
         self.digest = hashlib.sha256(data).digest()
         found = read_tlog(data)
         self.frames = found.frames
+        if not len(self.frames):
+            raise Refused("log_empty", f"{path} holds no MAVLink frame")
         self.is_stamped = found.stamped
         self.position = 0
         self._damage = (found.bad_crc, found.junk_bytes)
