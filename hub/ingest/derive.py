@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.events import Event
-from firmware_bridge.grid import ChannelGrid, GridInput, to_grid
+from firmware_bridge.grid import Carry, ChannelGrid, GridInput, to_grid
 from firmware_bridge.vehicle import HEARTBEAT, find_vehicle
 from hub.ingest.admit import MAX_BLOCK_BYTES, MAX_FRAMES, Admitted, Refusal, refuse
 from hub.ingest.chunks import chunk_rows
+from hub.ingest.live_carry import LiveCarry
 from hub.ingest.live_events import LiveEvents
 from shared.batch import Batch
 from shared.channels import BY_NAME
@@ -41,7 +42,8 @@ class Derived:
     """One batch and what follows from it.
 
     offset_us: what was added to the recorder's clock. chunks: rows of telemetry_chunks without their ids. newest:
-    last values for aircraft_state. summary: aggregates for the ledger. error: why rows are missing, None if none are.
+    last values for aircraft_state. summary: aggregates for the ledger. carry: what holds from the batch before. error:
+    why rows are missing, None if none are.
     """
 
     item: Admitted
@@ -53,6 +55,7 @@ class Derived:
     newest: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, float | None] = field(default_factory=dict)
     vehicle: "VehicleId | None" = None
+    carry: Carry | None = None
     events: list[Event] = field(default_factory=list)
     records: list[tuple[int, Record]] = field(default_factory=list)
     error: str | None = None
@@ -75,7 +78,7 @@ class VehicleId:
 
 
 def derive(
-    items: Sequence[Admitted], offsets: Mapping[SessionKey, int], live: LiveEvents
+    items: Sequence[Admitted], offsets: Mapping[SessionKey, int], live: LiveEvents, carry: LiveCarry
 ) -> tuple[list[Derived], list[Refusal]]:
     """Everything that follows from `items`. offsets: clock offset of the sessions that have rows already, us."""
     found, refusals = [], []
@@ -87,6 +90,8 @@ def derive(
     with_frames = [d for d in found if d.block is not None and d.block.n]
     for d in with_frames:
         d.vehicle = _one(lambda d: vehicle_of(d.block, d.item.batch.vehicle), d)
+    for d in sorted(found, key=lambda d: d.item.batch.seq):
+        _one(lambda d: _carry_on(d, carry), d)
     with_vehicle = [d for d in with_frames if d.vehicle]
     make_rows(with_vehicle)
     for d in with_vehicle:
@@ -114,7 +119,15 @@ def grid_input(d: Derived) -> GridInput:
     """The batch as the grid takes it."""
     assert d.block is not None and d.vehicle is not None
     source = (d.vehicle.sysid, d.vehicle.compid)
-    return GridInput(d.block, source, d.item.batch.covers, d.offset_us, d.vehicle.autopilot)
+    return GridInput(d.block, source, d.item.batch.covers, d.offset_us, d.vehicle.autopilot, d.carry)
+
+
+def _carry_on(d: Derived, carry: LiveCarry) -> None:
+    org_id, b = d.item.key.org_id, d.item.batch
+    if d.vehicle is not None:
+        d.carry = carry.before(org_id, b.stream, b.seq, b.boot, (d.vehicle.sysid, d.vehicle.compid))
+    if d.vehicle is not None or d.block is None or not d.block.n:
+        carry.seen(org_id, b.stream, b.seq, b.boot, grid_input(d) if d.vehicle is not None else None)
 
 
 def vehicle_of(block: Block | None, latched: tuple[int, int] | None) -> VehicleId | None:

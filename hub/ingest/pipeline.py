@@ -19,6 +19,7 @@ from hub.ingest.admit import Admitted, Refusal, admit, refuse
 from hub.ingest.commit import Outcome, SessionRace, commit
 from hub.ingest.derive import Derived, SessionKey, derive, portions
 from hub.ingest.keys import KeyCache
+from hub.ingest.live_carry import LiveCarry
 from hub.ingest.live_events import LiveEvents
 from hub.ingest.table_rows import RowTypes
 from hub.store import alerts, quarantine, sessions
@@ -82,6 +83,7 @@ class Pipeline:
         self._types = RowTypes(conn)
         self._keys = KeyCache()
         self._live = LiveEvents()
+        self._carry = LiveCarry()
         self._streams: OrderedDict[tuple[uuid.UUID, uuid.UUID], uuid.UUID] = OrderedDict()
 
     def handle(self, arrivals: Sequence[Arrival]) -> list[SignedReceipt]:
@@ -126,7 +128,7 @@ class Pipeline:
 
     def _commit(self, org_id: uuid.UUID, items: list[Admitted]) -> Outcome:
         """Commit all; when the data of one make that impossible, each alone."""
-        found, refused = derive(items, self._offsets(org_id, items), self._live)
+        found, refused = derive(items, self._offsets(org_id, items), self._live, self._carry)
         outcome = self._commit_derived(org_id, found)
         outcome.refused += refused
         for item in outcome.committed:

@@ -43,7 +43,25 @@ def test_rows_are_on_the_grid_once_with_the_values_that_were_sent(ingest_hub: Hu
     assert [lat for _, lat, *_ in rows] == [pytest.approx((473977418 + k) / 1e7, abs=1e-9) for k in range(21, 81)]
     assert rows[0][2] == 11.98
     assert rows[0][3] == [None] * 8
-    assert {armed for *_, armed in rows} == {1, None}
+    said = [armed for *_, armed in rows]
+    assert said == sorted(said), "what the HEARTBEAT before the flight said holds until the next"
+    assert set(said) == {0, 1}
+
+
+@pytest.mark.parametrize("lost", [None, 3])
+def test_values_are_held_across_live_batches_unless_one_is_missing(ingest_hub: Hub, lost: int | None) -> None:
+    r = ingest_hub.new_recorder()
+    flight = whole_flight(r, batches_=4)
+    for i, envelope in enumerate(flight.envelopes):
+        if i != lost:
+            ingest_hub.pipeline.handle(r.arrivals([envelope]))
+    rows = ingest_hub.rows(
+        r.org_id, 'SELECT armed FROM flight_telemetry WHERE session_id = %s ORDER BY "timestamp"', flight.session
+    )
+    assert len(rows) == (80 if lost is None else 60)
+    unknown = [i for i, (armed,) in enumerate(rows) if armed is None]
+    assert bool(unknown) == (lost is not None)
+    assert lost is None or unknown[0] == 20, "right after the one that is missing"
 
 
 STATE = "SELECT armed, battery_v, abs(at_utc_us - extract(epoch FROM now()) * 1000000) < 60000000 FROM aircraft_state"
