@@ -177,7 +177,12 @@ def _audit_verify(conn: psycopg.Connection[Any], args: argparse.Namespace, hub: 
             with tenant(auditor, org.org_id, ACTOR):
                 entries, broken = verify_chain(auditor, org.org_id)
             results.append({"org_id": org.org_id, "name": org.name, "entries": entries, "first_broken": broken})
-    _show_all(args, results, ("org_id", "name", "entries", "first_broken"))
+    if args.json:
+        _show_all(args, results, ())
+    else:
+        for r in results:
+            words = "the chain holds" if r["first_broken"] is None else f"BROKEN at entry {r['first_broken']}"
+            print(f"{r['name']} ({r['org_id']}): {r['entries']} entries, {words}")
     return 1 if any(r["first_broken"] is not None for r in results) else 0
 
 

@@ -27,6 +27,7 @@ from firmware_bridge.tlog import open_log, read_tlog
 from shared import batch, envelope, ids
 from shared.clock import ClockSource, TimeMapping
 from shared.codec import container, decode_block, decode_blocks, encode_block
+from shared.errors import Refused, plainly
 from shared.frames import Frames
 from shared.topics import Lane
 
@@ -132,7 +133,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
     span_us = round(args.span * 1e6)
-    parts = [p for log in args.log for p in spans(read_tlog(open_log(log)).frames, span_us)]
+    try:
+        parts = [p for log in args.log for p in spans(read_tlog(open_log(log)).frames, span_us)]
+    except (OSError, Refused) as error:
+        sys.stderr.write(f"dbx bench wire: {plainly(error)}\n")
+        return 1
     if not parts:
         sys.stderr.write("dbx bench wire: no MAVLink frames in these logs\n")
         return 1
