@@ -16,6 +16,7 @@ from agent.clock_model import ClockModel
 from agent.companion import Companion
 from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
+from agent.sealing import LONGEST_US
 from agent.source import BACKWARDS_US, Source, Taken
 from agent.waiting import Now
 from agent.watch import Sighting, Watch
@@ -169,7 +170,7 @@ class Pipeline:
             self.recorder.disarm("link_lost", None, now)
         elif vehicle is None or is_lost or self._has_ended:
             return
-        elif self.watch.is_armed and not is_open:
+        elif self.watch.is_armed and not is_open and abs(heard_us) < LONGEST_US:  # else the stamp is damaged
             self.recorder.arm(vehicle, heard_us, now)
         elif is_open and self.watch.is_disarmed:
             self.recorder.disarm("disarmed", heard_us, now)

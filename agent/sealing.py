@@ -17,6 +17,8 @@ from shared.topics import Lane
 
 MAX_BATCH_BYTES = 256 << 10
 """Raw MAVLink bytes in one batch, at most (a single frame has 280)."""
+LONGEST_US = 1 << 60
+"""No batch covers time further from 0 than this (36,000 years), whatever a log's damaged stamps say: hubs refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,10 @@ class Content:
 def seal(chain: Chain, signer: Signer, content: Content) -> tuple[OutboxRow, bytes, Chain]:
     """(facts, envelope, chain after it)."""
     c = content
+    first_us, last_us = (max(-LONGEST_US, min(t, LONGEST_US)) for t in c.covers)
     body = wire.Batch(
         stream=chain.stream, seq=chain.next_seq, boot=c.boot, session=c.session, lane=c.lane, prev=chain.head,
-        covers=c.covers, clock=c.clock, counts=c.counts, vehicle=c.vehicle,
+        covers=(first_us, last_us), clock=c.clock, counts=c.counts, vehicle=c.vehicle,
         columns=encode_block(c.frames) if c.frames is not None and len(c.frames) else b"",
         records=tuple(to_map(r) for r in c.records),
     )  # fmt: skip

@@ -82,6 +82,19 @@ def test_a_hole_in_a_log_is_silence_and_no_time_in_the_air(
     assert sum(f.rows for f in flights) >= 1150
 
 
+@pytest.mark.parametrize("stamp", [(1 << 63) - 1, -(1 << 62), 0])
+def test_a_damaged_stamp_parts_a_flight_and_loses_neither_a_frame_nor_what_follows(
+    system: System, flight: tuple[Frames, int], stamp: int
+) -> None:
+    frames, middle = flight
+    cut = part(frames, middle - 1500, middle + 1500)
+    times = cut.time_us.copy()
+    times[1500] = stamp
+    _, flights = fly(system, f"stamp{stamp}", Frames(cut.data, cut.offsets, times))
+    assert sum(f.seconds for f in flights) == pytest.approx(24, abs=4)
+    assert sum(f.rows for f in flights) >= 200
+
+
 def test_a_reboot_in_flight_ends_one_flight_and_a_whole_one_follows(system: System, flight: tuple[Frames, int]) -> None:
     frames, middle = flight
     after = int(frames.time_us[middle] - frames.time_us[0]) + 2 * SECOND
