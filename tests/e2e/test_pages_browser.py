@@ -163,7 +163,7 @@ def test_a_complete_flight_says_so_from_generated_to_committed(visit: Visit) -> 
     visit.open_flight("Kestrel 1")
     record = visit.page.inner_text("#record")
     frames = visit.hub.flights["Kestrel 1"].recorder.frames
-    assert f"all {frames} frames" in record and "Complete" in record
+    assert f"all {frames:,} frames" in record and "Complete" in record
     assert [s in record for s in ("Generated", "Stored", "Sent", "Committed")] == [True] * 4
     assert "3 frames of system 1, component 1 never reached the recorder" in record.replace("\u00a0", " ")
 
