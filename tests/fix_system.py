@@ -209,11 +209,15 @@ class System:
             ).fetchall()
         return [str(row[0]) for row in rows]
 
-    def receipted(self, receipts: list[bytes]) -> set[int]:
-        """The sequences that signed receipts name."""
+    def receipted_digests(self, receipts: list[bytes]) -> dict[int, bytes]:
+        """Sequence -> digest that signed receipts name."""
         public = self.hub.installation.hub_key.public_key()
         opened = [open_envelope(r, lambda _: public, RECEIPT_TYPE) for r in receipts]
-        return {seq for o in opened for seq in decode_receipt(o.payload).committed()}
+        return {seq: named for o in opened for seq, named in decode_receipt(o.payload).committed().items()}
+
+    def receipted(self, receipts: list[bytes]) -> set[int]:
+        """The sequences that signed receipts name."""
+        return set(self.receipted_digests(receipts))
 
     @staticmethod
     def outbox(flight: "Flight") -> list[bytes]:

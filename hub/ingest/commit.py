@@ -8,7 +8,7 @@ processes wait for each other but never deadlock.
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -33,11 +33,16 @@ SETTLE_OPENED_S = 10.0
 
 @dataclass(slots=True)
 class Outcome:
-    """committed: new in the ledger. duplicates: committed before: receipted again. refused: to quarantine."""
+    """committed: new in the ledger. duplicates: committed before: receipted again. refused: to quarantine.
+
+    contradicted: those refused whose sequence is taken, with the digest that is committed instead: the receipt
+    that says so lets an honest recorder notice that its store was put back.
+    """
 
     committed: list[Admitted] = field(default_factory=list)
     duplicates: list[Admitted] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    contradicted: list[Admitted] = field(default_factory=list)
 
 
 def commit(conn: psycopg.Connection[Any], types: RowTypes, org_id: uuid.UUID, found: Sequence[Derived]) -> Outcome:
@@ -145,10 +150,12 @@ def _enter(
     old = [d for d in found if key_of(d.item) not in entered]
     digests = ledger.find_digests(conn, org_id, [key_of(d.item) for d in old]) if old else {}
     for d in old:
-        if digests.get(key_of(d.item)) == d.item.digest:
+        held = digests.get(key_of(d.item))
+        if held == d.item.digest:
             out.duplicates.append(d.item)
         else:
             out.refused.append(refuse(d.item, conflict(d.item)))
+            out.contradicted += [] if held is None else [replace(d.item, digest=held)]
     return [d for d in found if key_of(d.item) in entered]
 
 

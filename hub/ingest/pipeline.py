@@ -104,7 +104,7 @@ class Pipeline:
         for org_id, part in parts:
             outcome = self._commit(org_id, part)
             refusals += outcome.refused
-            done += outcome.committed + outcome.duplicates
+            done += outcome.committed + outcome.duplicates + outcome.contradicted
             self.counters["committed"] += len(outcome.committed)
             self.counters["duplicates"] += len(outcome.duplicates)
             self.counters["frames"] += sum(i.batch.counts.frames for i in outcome.committed)
@@ -159,6 +159,7 @@ class Pipeline:
             total.committed += part.committed
             total.duplicates += part.duplicates
             total.refused += part.refused
+            total.contradicted += part.contradicted
         return total
 
     def _commit_bare(self, org_id: uuid.UUID, d: Derived, why: Exception) -> Outcome:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hub.demo_aircraft import Aircraft
 from shared import batch
 from shared.batch import Batch, Counts
-from shared.envelope import BATCH_TYPE, seal
+from shared.envelope import BATCH_TYPE, digest, seal
 from shared.ids import key_id, new_id
 from shared.topics import Lane
 from tests.chaos.test_system_links import Device
@@ -110,6 +110,8 @@ def test_the_same_sequence_with_other_content_is_quarantined_and_alerted(system:
         wait_until(lambda: len(system.quarantined(aircraft)) == 1, 30, "the refusal")
         assert system.quarantined(aircraft) == ["sequence_conflict"]
         assert "sequence_conflict" in system.alerts()
+        wait_until(lambda: 1 in system.receipted(device.receipts), 30, "the receipt for what is committed instead")
+        assert system.receipted_digests(device.receipts)[1] == digest(envelopes[0])
         assert system.facts(aircraft).batches == before.batches
 
 
