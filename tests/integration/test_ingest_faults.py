@@ -18,8 +18,9 @@ from hub.store.tenant import HUB_ORG, tenant
 from shared import batch as batches
 from shared import topics
 from shared.batch import Counts
-from shared.envelope import BATCH_TYPE, peek, seal
+from shared.envelope import BATCH_TYPE, digest, peek, seal
 from shared.ids import new_id
+from shared.receipt import decode_receipt
 from shared.records import Finding, Gap, SessionOpen
 from shared.topics import Lane
 from tests.fix_fleet import Hub, Recorder, whole_flight
@@ -56,7 +57,8 @@ def test_one_sequence_signed_twice_is_quarantined_and_alerted(ingest_hub: Hub) -
     clone = Recorder(r.org_id, r.aircraft_id, r.key, r.stream, r.boot, at_us=500)
     twin = clone.fly(1_000_000)
     assert len(ingest_hub.pipeline.handle([r.arrival(first)])) == 1
-    assert ingest_hub.pipeline.handle([r.arrival(twin)]) == []
+    (answer,) = ingest_hub.pipeline.handle([r.arrival(twin)])
+    assert decode_receipt(peek(answer.envelope)[1]).committed() == {1: digest(first)}, "what is committed instead"
     assert quarantined(ingest_hub, r.org_id) == ["sequence_conflict"]
     assert alerts(ingest_hub, r.org_id) == ["sequence_conflict"]
     assert ledger_count(ingest_hub, r.org_id) == 1
