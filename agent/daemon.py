@@ -7,7 +7,6 @@ was on disk. Stop (SIGTERM): close the link, drain to disk, one bounded last sen
 import json
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -35,6 +34,7 @@ from agent.version import VERSION
 from agent.waiting import Now
 from shared.errors import Refused
 from shared.scoring import load_bundle, packaged_bundle, read_keys
+from shared.stopping import stop_on_signals
 from shared.topics import Lane
 
 log = logging.getLogger("dbx.agent")
@@ -241,8 +241,7 @@ class Daemon:
 
     def _install_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self.stop.set())
+            stop_on_signals(self.stop)
 
     # --- what it says of itself
 

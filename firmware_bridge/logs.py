@@ -44,7 +44,7 @@ def read_recording(data: bytes) -> Recording:
     if data.startswith(MAGIC):
         return _ulog(data)
     if data.startswith(_DATAFLASH) or data[:2048].lstrip().startswith(b"FMT,"):
-        raise Refused("log_format", "a DataFlash log holds no MAVLink")
+        raise Refused("log_format", "a DataFlash log holds no MAVLink; give a .tlog, a raw MAVLink dump or a PX4 .ulg")
     log = read_tlog(data)
     if not len(log.frames):
         raise Refused("log_empty", "no MAVLink frame found")

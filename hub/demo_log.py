@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from firmware_bridge.tlog import open_log, read_tlog, write_tlog
-from shared.errors import Refused
+from firmware_bridge.logs import read_log
+from firmware_bridge.tlog import read_tlog, write_tlog
 from shared.frames import Frames
-
-_ULOG = b"ULog\x01\x12\x35"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,14 @@ def open_demo_log(path: Path, work: Path) -> DemoLog:
 
     Refused or OSError when it cannot be read; Refused("log_empty") when it holds no frame.
     """
-    data = open_log(path)
+    found = read_log(path)
     played = path
-    if data.startswith(_ULOG):
-        from firmware_bridge.ulog_player import play_ulog
-
-        flight = play_ulog(data)
+    if found.kind == "ulog":
         work.mkdir(parents=True, exist_ok=True)
         played = work / f"{path.name}.tlog"
-        data = write_tlog(flight.frames)
-        played.write_bytes(data)
-    found = read_tlog(data)
-    if not len(found.frames):
-        raise Refused("log_empty", f"{path} holds no MAVLink frame")
-    return DemoLog(path.name, played.resolve(), found.frames, found.stamped, found.bad_crc, found.junk_bytes)
+        played.write_bytes(write_tlog(found.frames))
+    is_stamped = found.kind != "raw"
+    return DemoLog(path.name, played.resolve(), found.frames, is_stamped, found.bad_crc, found.junk_bytes)
 
 
 def is_identical(log: DemoLog, exported: bytes) -> bool:

@@ -27,6 +27,7 @@ from hub.embedded.process import Lifeline, tail
 from hub.installation import Installation
 from hub.migrate import migrate
 from hub.settings import DATABASE, HubSettings, environment
+from shared.stopping import stop_on_signals
 
 log = logging.getLogger("dbx.up")
 READY_LIMIT_S = 120.0
@@ -194,7 +195,5 @@ def _is_healthy(address: str) -> bool:
 def until_signal() -> threading.Event:
     """An event that SIGINT and SIGTERM set."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):
-            signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     return stop
