@@ -118,8 +118,46 @@ class DirectiveReport:
     detail: str = ""
 
 
-Record = SessionOpen | SessionClose | Gap | Finding | DirectiveReport
-_TYPES: dict[str, type[Any]] = {c.type: c for c in (SessionOpen, SessionClose, Gap, Finding, DirectiveReport)}
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A slice of a recorded log's packed form (docs/log-packing.md), in the bulk lane.
+
+    log: SHA-256 of the unpacked log, 32 bytes: the log's name everywhere. offset: where the slice begins in the packed
+    form. packed: at most 128 KiB.
+    """
+
+    type: ClassVar[str] = "log_part"
+    log: bytes
+    offset: int
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogManifest:
+    """A recorded log, said after its last part: what it is, what its packed form comes to, whose it is.
+
+    format: dataflash, dataflash-text, ulog, tlog, raw. origin: card (imported by a person), offload (fetched from the
+    autopilot), upload (through the hub's API). aircraft: as the person or the hardware id said; None: not known yet.
+    """
+
+    type: ClassVar[str] = "log"
+    log: bytes
+    size_bytes: int
+    packed_bytes: int
+    packed_sha256: bytes
+    format: str
+    name: str
+    origin: str
+    imported_us: int
+    """By the importing device's clock, us since 1970 UTC."""
+    aircraft: uuid.UUID | None = None
+    hardware_ids: list[str] = field(default_factory=list)
+
+
+Record = SessionOpen | SessionClose | Gap | Finding | DirectiveReport | LogPart | LogManifest
+_TYPES: dict[str, type[Any]] = {
+    c.type: c for c in (SessionOpen, SessionClose, Gap, Finding, DirectiveReport, LogPart, LogManifest)
+}
 
 
 def to_map(record: Record) -> dict[str, Any]:
