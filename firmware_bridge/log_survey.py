@@ -25,8 +25,8 @@ class LogBoot:
 
 @dataclass(frozen=True, slots=True)
 class LogSession:
-    """Armed to disarmed, on the log's own clock. inferred: the log does not say so (it starts armed, ends armed, or knows
-    no arming at all); `why` tells."""
+    """Armed to disarmed, on the log's own clock. inferred: the log does not say so; `why` tells (it starts armed, ends
+    armed, knows no arming at all)."""
 
     boot: int
     start_us: int
