@@ -38,8 +38,8 @@ class Table:
     """Messages of one type and instance, in the order of the log.
 
     name: the log's own ("ATT", "vehicle_attitude"; "ATTITUDE" for MAVLink). instance: DataFlash's instance field,
-    ULog's multi id, sysid << 8 | compid for MAVLink. time_us int64 [n]: the log's own clock (us since boot for DataFlash
-    and ULog; the stamp, us since 1970, for a tlog), NO_TIME where there is none. at int64 [n]: where each begins in the
+    ULog's multi id, sysid << 8 | compid for MAVLink. time_us int64 [n]: the log's own clock (us since boot in DataFlash
+    and ULog; the stamp, us since 1970, in a tlog), NO_TIME where there is none. at int64 [n]: where each begins in the
     unpacked log. rows [n]: a structured array with the fields as written (strings as S, arrays as sub-arrays).
     gain: what a raw field is multiplied with for its `unit`, where that is not 1 (DataFlash's FMTU and MULT).
     """
