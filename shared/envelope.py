@@ -16,6 +16,7 @@ from shared.errors import MALFORMED, Refused
 
 BATCH_TYPE = "application/vnd.dbx.batch.v1"
 RECEIPT_TYPE = "application/vnd.dbx.receipt.v1"
+LOG_RECEIPT_TYPE = "application/vnd.dbx.logreceipt.v1"
 DIRECTIVE_TYPE = "application/vnd.dbx.directive.v1"
 BUNDLE_TYPE = "application/vnd.dbx.bundle.v1"
 EVIDENCE_TYPE = "application/vnd.dbx.evidence.v1"

@@ -1,4 +1,5 @@
-"""Receipt: the hub's signed word that sequence ranges of a stream are committed. And directive: its signed wish."""
+"""Receipt: the hub's signed word that sequence ranges of a stream are committed; log receipt: that recorded logs are
+whole. And directive: its signed wish."""
 
 import itertools
 import uuid
@@ -12,6 +13,8 @@ from shared.errors import MALFORMED, Refused
 
 VERSION = 1
 MAX_DIGESTS = 4096
+MAX_LOGS = 10_000
+"""Logs of one log receipt, and of one question for them."""
 MAX_OPEN_DIRECTIVES = 50
 """Of one aircraft, unanswered: what one retained message holds."""
 
@@ -33,6 +36,24 @@ class Receipt:
         """Sequence -> digest."""
         sequences = (s for first, last in self.ranges for s in range(first, last + 1))
         return dict(zip(sequences, self.digests, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LogCommitted:
+    """A recorded log that the hub holds whole. log: SHA-256 of the unpacked log. committed_us: when its bytes were
+    found to be complete, us since 1970 UTC by the hub's clock."""
+
+    log: bytes
+    size_bytes: int
+    committed_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogReceipt:
+    """Which of the logs that were asked for are whole in the hub; of what is not named nothing is promised."""
+
+    logs: tuple[LogCommitted, ...]
+    issued_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,26 @@ def decode_receipt(payload: bytes) -> Receipt:
         ):
             raise ValueError("ranges and digests do not agree")
         return Receipt(uuid.UUID(bytes=body[1]), ranges, digests, body[4])
+    except MALFORMED as e:
+        raise Refused("receipt_malformed", str(e)[:200]) from None
+
+
+def encode_log_receipt(receipt: LogReceipt) -> bytes:
+    """The log receipt as CBOR, ready to be sealed with LOG_RECEIPT_TYPE."""
+    logs = [[c.log, c.size_bytes, c.committed_us] for c in receipt.logs]
+    return cbor2.dumps({0: VERSION, 1: logs, 2: receipt.issued_us})
+
+
+def decode_log_receipt(payload: bytes) -> LogReceipt:
+    """Parse a verified payload. Refused("receipt_malformed")."""
+    try:
+        body = cbor2.loads(payload)
+        if body[0] != VERSION or type(body[1]) is not list or len(body[1]) > MAX_LOGS or type(body[2]) is not int:
+            raise ValueError("fields")
+        for log, size_bytes, committed_us in body[1]:
+            if type(log) is not bytes or len(log) != 32 or type(size_bytes) is not int or type(committed_us) is not int:
+                raise ValueError("a log")
+        return LogReceipt(tuple(LogCommitted(*c) for c in body[1]), body[2])
     except MALFORMED as e:
         raise Refused("receipt_malformed", str(e)[:200]) from None
 
