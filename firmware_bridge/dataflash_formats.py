@@ -1,0 +1,150 @@
+"""DataFlash formats: what FMT messages say of each message type, and what FMTU, UNIT and MULT say of its fields.
+
+A message is A3 95, the type, then its fields packed little-endian as the type's FMT says; no checksum. FMT describes
+itself (type 128, 89 bytes). Source: ArduPilot, libraries/AP_Logger (LogStructure.h, README.md).
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"\xa3\x95"
+FMT_TYPE, FMT_SIZE = 128, 89
+HEAD_BYTES = 3
+
+FIELD: dict[str, Any] = {
+    "a": ("<i2", (32,)),
+    "b": "i1",
+    "B": "u1",
+    "g": "<f2",
+    "h": "<i2",
+    "H": "<u2",
+    "i": "<i4",
+    "I": "<u4",
+    "f": "<f4",
+    "d": "<f8",
+    "n": "S4",
+    "N": "S16",
+    "Z": "S64",
+    "c": "<i2",
+    "C": "<u2",
+    "e": "<i4",
+    "E": "<u4",
+    "L": "<i4",
+    "M": "u1",
+    "q": "<i8",
+    "Q": "<u8",
+}
+"""numpy's type of each format character."""
+GAIN = {"c": 0.01, "C": 0.01, "e": 0.01, "E": 0.01, "L": 1e-7}
+"""The scalings that a format character implies: hundredths, and degrees of latitude and longitude in 1e-7."""
+PREFIX = {0.0: "", 1.0: "", 1e-1: "d", 1e-2: "c", 1e-3: "m", 1e-6: "µ", 1e-9: "n"}
+_FMT = np.dtype([("type", "u1"), ("size", "u1"), ("name", "S4"), ("chars", "S16"), ("columns", "S64")])
+
+
+@dataclass(frozen=True)
+class Format:
+    """One FMT. size: of a whole message, head included. chars: one format character for each of `columns`."""
+
+    type: int
+    size: int
+    name: str
+    chars: str
+    columns: tuple[str, ...]
+
+    @cached_property
+    def described_size(self) -> int:
+        """Size of a message as its format characters tell it; 0 when one of them is unknown."""
+        if not all(c in FIELD for c in self.chars):
+            return 0
+        return HEAD_BYTES + sum(int(np.dtype(FIELD[c]).itemsize) for c in self.chars)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The fields after the head, as far as they fit the size and their characters are known."""
+        names, types, offsets, offset = [], [], [], 0
+        for char, name in zip(self.chars, self.columns, strict=False):
+            if char not in FIELD:
+                break
+            field_type = np.dtype(FIELD[char])
+            if offset + field_type.itemsize > self.size - HEAD_BYTES:
+                break
+            if name and name not in names:
+                names.append(name)
+                types.append(field_type)
+                offsets.append(offset)
+            offset += field_type.itemsize
+        return np.dtype({"names": names, "formats": types, "offsets": offsets, "itemsize": self.size - HEAD_BYTES})
+
+    @cached_property
+    def gain(self) -> dict[str, float]:
+        """The implied scalings of fields."""
+        return {n: GAIN[c] for c, n in zip(self.chars, self.columns, strict=False) if c in GAIN}
+
+
+FMT = Format(FMT_TYPE, FMT_SIZE, "FMT", "BBnNZ", ("Type", "Length", "Name", "Format", "Columns"))
+
+
+def words(raw: bytes) -> str:
+    """Text up to the first NUL; UTF-8, or Latin-1 where it is not that."""
+    raw = raw.split(b"\0", 1)[0]
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def parse_fmt(body: bytes) -> Format | None:
+    """The format that the body (86 bytes) of an FMT message defines; None when it cannot be one."""
+    row = np.frombuffer(body, _FMT, 1)[0]
+    name = words(body[2:6])
+    is_name = bool(name) and name.isascii() and name.isprintable()
+    if not is_name or row["size"] < HEAD_BYTES:
+        return None
+    columns = words(body[22:86])
+    return Format(int(row["type"]), int(row["size"]), name, words(body[6:22]), tuple(columns.split(",")))
+
+
+@dataclass
+class Formats:
+    """The formats in force at one place of a log, by type; and the units of their fields.
+
+    sizes int64 [256]: size of a message of each type, 0 for a type that no FMT has defined yet.
+    """
+
+    by_type: dict[int, Format] = field(default_factory=lambda: {FMT_TYPE: FMT})
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    unit_ids: dict[int, tuple[str, str]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    multipliers: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for format_ in self.by_type.values():
+            self.sizes[format_.type] = format_.size
+
+    def define(self, format_: Format) -> None:
+        """Puts a format in force."""
+        self.by_type[format_.type] = format_
+        self.sizes[format_.type] = format_.size
+
+    def instance_field(self, format_: Format) -> str | None:
+        """The field that tells instances of the type apart (FMTU's '#'), if it holds whole numbers."""
+        index = self.unit_ids.get(format_.type, ("", ""))[0].find("#")
+        name = format_.columns[index] if 0 <= index < len(format_.columns) else ""
+        return name if name in (format_.dtype.names or ()) and format_.dtype[name].kind in "iu" else None
+
+    def units(self, format_: Format) -> dict[str, str]:
+        """The unit of each field that has one, its multiplier as a prefix ("cm/s"), as pymavlink names it."""
+        units, multipliers = self.unit_ids.get(format_.type, ("", ""))
+        out = {}
+        for at, (name, unit) in enumerate(zip(format_.columns, units, strict=False)):
+            label = self.labels.get(unit, "")
+            multiplier = self.multipliers.get(multipliers[at : at + 1])
+            if label and multiplier is not None and name not in format_.gain:
+                label = PREFIX[multiplier] + label if multiplier in PREFIX else f"{multiplier:.4g} {label}"
+            if label:
+                out[name] = label
+        return out
