@@ -43,8 +43,11 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     _verb(key, "list", _key_list, "list them, without the keys", org=True)
     _verb(key, "revoke", _key_revoke, "revoke one", org=True).add_argument("key_id", type=UUID)
     craft = _group(add, "aircraft", "aircraft, their enrolment and device keys")
-    _verb(craft, "create", _aircraft_create, "make an aircraft known", org=True).add_argument("name")
-    _verb(craft, "list", _aircraft_list, "list them", org=True)
+    known = _verb(craft, "create", _aircraft_create, "make an aircraft, or a station, known", org=True)
+    known.add_argument("name")
+    known.add_argument("--station", action="store_true", help="a field engineer's device, which imports logs")
+    listed = _verb(craft, "list", _aircraft_list, "list them", org=True)
+    listed.add_argument("--stations", action="store_true", help="the stations instead")
     code = _verb(craft, "enroll-code", _code_create, "make a single-use code, good for 15 minutes", org=True)
     code.add_argument("aircraft_id", type=UUID)
     _verb(craft, "keys", _device_keys, "list device keys", org=True).add_argument("aircraft_id", type=UUID)
@@ -132,14 +135,19 @@ def _key_revoke(conn: psycopg.Connection[Any], args: argparse.Namespace, hub: In
 def _aircraft_create(conn: psycopg.Connection[Any], args: argparse.Namespace, hub: Installation) -> int:
     aircraft_id = new_id()
     with _tenant(conn, args) as org:
-        aircraft.create_aircraft(conn, org.org_id, aircraft_id, args.name)
-    return _show(args, {"id": aircraft_id, "name": args.name}, f"{aircraft_id}  {args.name}")
+        aircraft.create_aircraft(conn, org.org_id, aircraft_id, args.name, kind=_kind(args.station))
+    body = {"id": aircraft_id, "name": args.name, "kind": _kind(args.station)}
+    return _show(args, body, f"{aircraft_id}  {args.name}")
 
 
 def _aircraft_list(conn: psycopg.Connection[Any], args: argparse.Namespace, hub: Installation) -> int:
     with _tenant(conn, args) as org:
-        rows = run(conn, aircraft.LIST_AIRCRAFT, org.org_id, None, None, _MOST)
+        rows = run(conn, aircraft.LIST_AIRCRAFT, org.org_id, None, None, _MOST, _kind(args.stations))
     return _show_all(args, [aircraft_view(a) for a in rows], ("id", "name", "online"))
+
+
+def _kind(is_station: bool) -> str:
+    return "station" if is_station else "aircraft"
 
 
 def _code_create(conn: psycopg.Connection[Any], args: argparse.Namespace, hub: Installation) -> int:

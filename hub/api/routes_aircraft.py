@@ -5,6 +5,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Literal
 from uuid import UUID, uuid5
 
 import psycopg
@@ -32,12 +33,13 @@ MAX_DIRECTIVE_BYTES = 16_384
 
 @router.get("/aircraft", response_model=shapes.Page[shapes.Aircraft])
 async def list_aircraft(
-    request: Request, owner: Owner, state: State, cursor: Cursor = None, limit: Limit = 50
-) -> Response:
-    """Aircraft by name, each with its newest state."""
-    after = open_cursor(state.tokens, "aircraft", cursor, 2)
-    rows = await state.reader.fetch(owner.org_id, aircraft.LIST_AIRCRAFT, *after, limit + 1)
-    return answer(request, page(state.tokens, "aircraft", rows, limit, aircraft_view, lambda a: [a.name, a.id]))
+    request: Request, owner: Owner, state: State, cursor: Cursor = None, limit: Limit = 50,
+    kind: Literal["aircraft", "station"] = "aircraft",
+) -> Response:  # fmt: skip
+    """Aircraft by name, each with its newest state; or, asked for, the stations."""
+    after = open_cursor(state.tokens, kind, cursor, 2)
+    rows = await state.reader.fetch(owner.org_id, aircraft.LIST_AIRCRAFT, *after, limit + 1, kind)
+    return answer(request, page(state.tokens, kind, rows, limit, aircraft_view, lambda a: [a.name, a.id]))
 
 
 @router.post("/aircraft", status_code=201, response_model=shapes.Aircraft)

@@ -62,9 +62,11 @@ class Newest(BaseModel):
 
 
 class Aircraft(BaseModel):
-    """An airframe that the organisation knows. online: a batch came within 30 s."""
+    """An airframe that the organisation knows, or a station (a field engineer's device). online: a batch came within
+    30 s."""
 
     id: UUID
+    kind: Literal["aircraft", "station"]
     name: str
     registration: str | None
     serial_number: str | None
@@ -81,7 +83,7 @@ class Aircraft(BaseModel):
 
 
 class NewAircraft(BaseModel):
-    """An airframe to be known."""
+    """An airframe, or a station, to be known."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "Quad 7", "registration": "D-1234"}]}
@@ -90,6 +92,7 @@ class NewAircraft(BaseModel):
     registration: Name | None = None
     serial_number: Name | None = None
     airframe: Name | None = None
+    kind: Literal["aircraft", "station"] = "aircraft"
     notes: str = Field("", max_length=4000, pattern=r"^[^\x00]*$")
 
 

@@ -22,6 +22,7 @@ def aircraft_view(a: AircraftRow) -> dict[str, Any]:
     known = a.mav_type is not None and a.mav_autopilot is not None
     return {
         "id": a.id,
+        "kind": a.kind,
         "name": a.name,
         "registration": a.registration,
         "serial_number": a.serial_number,

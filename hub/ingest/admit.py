@@ -12,6 +12,9 @@ The checks, in this order; the first that fails names the refusal:
 8. the sequence: the first, and only the first, has no predecessor      sequence_start
 9. the topic's aircraft is the key's         topic_of_other_aircraft
 10. the topic's organisation is the key's    topic_of_other_organisation
+
+What needs the database is checked as it is committed (`commit.py`): the stream's and the session's aircraft, the
+sequence, log records (`log_malformed`, `log_of_other_aircraft`).
 """
 
 import uuid

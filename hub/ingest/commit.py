@@ -15,6 +15,7 @@ import psycopg
 
 from hub.ingest.admit import Admitted, Refusal, refuse
 from hub.ingest.derive import Derived, make_rows
+from hub.ingest.log_records import log_check, write_logs
 from hub.ingest.table_rows import RowTypes, TableRows
 from hub.store import alerts, chunks, jobs, ledger, records, sessions
 from hub.store.ledger import BatchKey
@@ -52,6 +53,7 @@ def commit(conn: psycopg.Connection[Any], types: RowTypes, org_id: uuid.UUID, fo
     with tenant(conn, org_id, actor="ingest"):
         found = _keep(found, out, _stream_check(conn, types, org_id, found))
         found = _keep(found, out, _session_check(conn, org_id, found))
+        found = _keep(found, out, log_check(conn, org_id, found))
         new = _enter(conn, types, org_id, found, out)
         if new:
             _write(conn, types, org_id, new)
@@ -183,6 +185,7 @@ def _write(conn: psycopg.Connection[Any], types: RowTypes, org_id: uuid.UUID, ne
             records.insert_findings(conn, types.findings.encode(findings))
         _write_records(conn, org_id, new)
         _ask_to_settle(conn, org_id, new, states, {d.item.batch.session for d in new if key_of(d.item) in crossing})
+        write_logs(conn, org_id, new)
 
 
 class SessionRace(RuntimeError):

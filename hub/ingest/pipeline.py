@@ -33,7 +33,8 @@ from shared.receipt import MAX_DIGESTS, encode_receipt, make_receipt
 log = logging.getLogger("dbx.ingest")
 ALERTING = {"sequence_conflict": "critical", "revoked_key": "warning", "stream_of_other_aircraft": "critical",
             "session_of_other_aircraft": "critical", "topic_of_other_aircraft": "critical",
-            "topic_of_other_organisation": "critical", "bad_signature": "warning"}  # fmt: skip
+            "topic_of_other_organisation": "critical", "log_of_other_aircraft": "critical",
+            "bad_signature": "warning"}  # fmt: skip
 """Refusals of which the organisation is alerted."""
 MOST_STREAMS = 100_000
 MOST_FRAMES = 400_000

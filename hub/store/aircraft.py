@@ -14,9 +14,11 @@ ONLINE_S = 30
 
 @dataclass(frozen=True, slots=True)
 class AircraftRow:
-    """An aircraft and its newest state; the fields of the latter are None before the first batch."""
+    """An aircraft (kind "station": a field engineer's device) and its newest state; the fields of the latter are None
+    before the first batch."""
 
     id: UUID
+    kind: str
     name: str
     registration: str | None
     serial_number: str | None
@@ -68,7 +70,7 @@ class DeviceKeyRow:
     certificate_serial: str
 
 
-_SELECT = f"""SELECT a.aircraft_id, a.name, a.registration, a.serial_number, a.airframe, a.notes,
+_SELECT = f"""SELECT a.aircraft_id, a.kind, a.name, a.registration, a.serial_number, a.airframe, a.notes,
     (extract(epoch FROM a.created_at) * 1000000)::bigint, (extract(epoch FROM a.retired_at) * 1000000)::bigint,
     (extract(epoch FROM s.seen_at) * 1000000)::bigint,
     coalesce(s.seen_at > now() - interval '{ONLINE_S} seconds', false),
@@ -80,11 +82,12 @@ _SELECT = f"""SELECT a.aircraft_id, a.name, a.registration, a.serial_number, a.a
 
 LIST_AIRCRAFT = Query(
     "list_aircraft",
-    f"""{_SELECT} WHERE a.org_id = $1 AND ($2::text IS NULL OR (a.name, a.aircraft_id) > ($2::text, $3::uuid))
+    f"""{_SELECT} WHERE a.org_id = $1 AND a.kind = $5
+    AND ($2::text IS NULL OR (a.name, a.aircraft_id) > ($2::text, $3::uuid))
     ORDER BY a.name, a.aircraft_id LIMIT $4::bigint""",
     AircraftRow,
 )
-"""$2, $3: name and id of the last row of the page before, or NULL. $4: limit."""
+"""$2, $3: name and id of the last row of the page before, or NULL. $4: limit. $5: kind."""
 
 GET_AIRCRAFT = Query("get_aircraft", f"{_SELECT} WHERE a.org_id = $1 AND a.aircraft_id = $2::uuid", AircraftRow)
 
@@ -109,8 +112,8 @@ FIND_DEVICE = Query(
 
 _CREATE = Query(
     "create_aircraft",
-    """INSERT INTO aircraft_registry (org_id, aircraft_id, name, registration, serial_number, airframe, notes)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)""",
+    """INSERT INTO aircraft_registry (org_id, aircraft_id, name, registration, serial_number, airframe, notes, kind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
     scalar,
 )
 _REVOKE_DEVICE = Query(
@@ -130,10 +133,10 @@ _ADD_DEVICE = Query(
 
 def create_aircraft(
     conn: Connection[Any], org_id: UUID, aircraft_id: UUID, name: str, registration: str | None = None,
-    serial_number: str | None = None, airframe: str | None = None, notes: str = "",
+    serial_number: str | None = None, airframe: str | None = None, notes: str = "", kind: str = "aircraft",
 ) -> None:  # fmt: skip
-    """Insert one aircraft."""
-    run(conn, _CREATE, org_id, aircraft_id, name, registration, serial_number, airframe, notes)
+    """Insert one aircraft, or station."""
+    run(conn, _CREATE, org_id, aircraft_id, name, registration, serial_number, airframe, notes, kind)
 
 
 def add_device_key(

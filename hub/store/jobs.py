@@ -14,7 +14,7 @@ import psycopg
 from shared.ids import new_id
 
 Connection = psycopg.Connection[Any]
-Kind = Literal["settle"]
+Kind = Literal["settle", "log"]
 LEASE_S = 1
 MOST_BACKOFF_S = 3600
 

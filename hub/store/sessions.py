@@ -170,7 +170,7 @@ SELECT EXISTS (SELECT FROM flight_sessions s JOIN gaps g ON g.org_id = s.org_id 
     WHERE s.org_id = %(org)s AND s.session_id = %(session)s AND s.state = 'live')
 OR EXISTS (SELECT FROM flight_sessions s
     JOIN streams o ON o.org_id = s.org_id AND o.stream_id = s.stream_id
-    JOIN streams n ON n.org_id = o.org_id AND n.key_id = o.key_id AND n.first_seen_at > o.first_seen_at
+    JOIN streams n ON n.org_id = o.org_id AND n.key_id = o.key_id AND n.first_seen_at > o.first_seen_at AND n.is_live
     WHERE s.org_id = %(org)s AND s.session_id = %(session)s AND s.state = 'live'
     AND (EXISTS (SELECT FROM gaps g WHERE g.org_id = n.org_id AND g.record_stream_id = n.stream_id
             AND g.reason = 'store_reset')

@@ -60,6 +60,25 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "alerts": {"alert_id": ID, "dedupe_key": "x", "kind": "x", "severity": "info", "text": "x"},
     "directives": {"aircraft_id": ID, "version": 1, "kind": "hold", "body": "{}", "envelope": b"x"},
     "jobs": {"job_id": ID, "kind": "settle", "subject_id": ID},
+    "aircraft_hardware": {"hardware_id": "px4:1", "aircraft_id": ID, "learned_from": "stream"},
+    "logs": {"sha256": BYTES32, "log_id": ID},
+    "log_deliveries": {
+        "stream_id": ID, "seq": 1, "record_no": 0, "sha256": BYTES32, "importer_id": ID, "size_bytes": 1,
+        "packed_bytes": 1, "packed_sha256": BYTES32, "format": "tlog", "name": "x", "origin": "card",
+        "imported_utc_us": 1, "hardware_ids": [],
+    },
+    "log_parts": {
+        "stream_id": ID, "seq": 1, "record_no": 0, "sha256": BYTES32, "part_offset": 0, "size_bytes": 1
+    },
+    "log_sessions": {
+        "sha256": BYTES32, "session_no": 0, "start_utc_us": 0, "end_utc_us": 1, "clock_source": 3,
+        "clock_uncertainty_us": 0, "grid_rows": 1, "inferred": False,
+    },
+    "flight_logs": {"session_id": ID, "sha256": BYTES32, "session_no": 0, "method": "boot", "offset_us": 0},
+    "flight_sources": {
+        "session_id": ID, "source_no": 0, "kind": "live", "channels": ["lat_deg"], "from_utc_us": 0, "to_utc_us": 1,
+        "grid_rows": 1,
+    },
     "telemetry_chunks": {
         "session_id": ID, "t0_utc_us": 0, "t1_utc_us": 0, "aircraft_id": ID, "n": 1, "settled": False, "armed": [1],
         "motor_rpm": [3000],
