@@ -117,9 +117,10 @@ class Formats:
 
     by_type: dict[int, Format] = field(default_factory=lambda: {FMT_TYPE: FMT})
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    unit_ids: dict[int, tuple[str, str]] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
-    multipliers: dict[str, float] = field(default_factory=dict)
+    _unit_ids: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _labels: dict[str, str] = field(default_factory=dict)
+    _multipliers: dict[str, float] = field(default_factory=dict)
+    _units: dict[Format, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for format_ in self.by_type.values():
@@ -130,21 +131,42 @@ class Formats:
         self.by_type[format_.type] = format_
         self.sizes[format_.type] = format_.size
 
+    def set_units(self, type_: int, units: str, multipliers: str) -> None:
+        """What an FMTU says of the fields of a type: a unit's and a multiplier's letter for each."""
+        self._unit_ids[type_] = units, multipliers
+        self._units.clear()
+
+    def set_label(self, letter: str, label: str) -> None:
+        """What a UNIT says."""
+        self._labels[letter] = label
+        self._units.clear()
+
+    def set_multiplier(self, letter: str, factor: float) -> None:
+        """What a MULT says; rounded, because single-precision values were logged as doubles."""
+        self._multipliers[letter] = float(f"{factor:.7g}")
+        self._units.clear()
+
     def instance_field(self, format_: Format) -> str | None:
         """The field that tells instances of the type apart (FMTU's '#'), if it holds whole numbers."""
-        index = self.unit_ids.get(format_.type, ("", ""))[0].find("#")
+        index = self._unit_ids.get(format_.type, ("", ""))[0].find("#")
         name = format_.columns[index] if 0 <= index < len(format_.columns) else ""
-        return name if name in (format_.dtype.names or ()) and format_.dtype[name].kind in "iu" else None
+        is_field = name in (format_.dtype.names or ())
+        return name if is_field and format_.dtype[name].kind in "iu" else None
 
     def units(self, format_: Format) -> dict[str, str]:
         """The unit of each field that has one, its multiplier as a prefix ("cm/s"), as pymavlink names it."""
-        units, multipliers = self.unit_ids.get(format_.type, ("", ""))
+        if format_ not in self._units:
+            self._units[format_] = self._find_units(format_)
+        return self._units[format_]
+
+    def _find_units(self, format_: Format) -> dict[str, str]:
+        units, multipliers = self._unit_ids.get(format_.type, ("", ""))
         out = {}
         for at, (name, unit) in enumerate(zip(format_.columns, units, strict=False)):
-            label = self.labels.get(unit, "")
-            multiplier = self.multipliers.get(multipliers[at : at + 1])
-            if label and multiplier is not None and name not in format_.gain:
-                label = PREFIX[multiplier] + label if multiplier in PREFIX else f"{multiplier:.4g} {label}"
+            label = self._labels.get(unit, "")
+            factor = self._multipliers.get(multipliers[at : at + 1])
+            if label and factor is not None and name not in format_.gain:
+                label = PREFIX[factor] + label if factor in PREFIX else f"{factor:.4g} {label}"
             if label:
                 out[name] = label
         return out

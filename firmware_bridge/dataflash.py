@@ -1,0 +1,114 @@
+"""The reader of binary DataFlash logs (.BIN), in blocks: scan, columns by type, clock, portions.
+
+Blocks are cut by the log's own bytes, never by how they were fed; each is read on its own with what the blocks before
+it left: formats, clock, parameters. Source: ArduPilot, libraries/AP_Logger.
+"""
+
+from bisect import bisect_left
+
+import numpy as np
+
+from firmware_bridge.dataflash_clock import Boot, Timeline, timeline
+from firmware_bridge.dataflash_formats import Formats
+from firmware_bridge.dataflash_parameters import ParameterMemory
+from firmware_bridge.dataflash_scan import Scanned, scan
+from firmware_bridge.dataflash_tables import Group, groups_of, learn_units, tables_of, texts_of
+from firmware_bridge.log_tables import Damage, LogFormat, Portion
+
+BLOCK_BYTES = 1 << 20
+
+
+class DataFlashReader:
+    """A LogReader (log_tables.py) of binary DataFlash. block_bytes: how much is read at once (at least 4,096)."""
+
+    format: LogFormat = "dataflash"
+
+    def __init__(self, block_bytes: int = BLOCK_BYTES) -> None:
+        self._formats = Formats()
+        self._parameters = ParameterMemory()
+        self._boot = Boot()
+        self._block_bytes = block_bytes
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._base = 0  # offset in the log of what waits
+        self._synced = False
+
+    def feed(self, data: bytes) -> list[Portion]:
+        """See LogReader."""
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting < self._block_bytes:
+            return []
+        waiting, at, out = b"".join(self._pieces), 0, []
+        while len(waiting) - at >= self._block_bytes:
+            end, portions = self._read(waiting[at : at + self._block_bytes], final=False)
+            out += portions
+            at += end
+        self._pieces, self._waiting = [waiting[at:]], len(waiting) - at
+        return out
+
+    def finish(self) -> list[Portion]:
+        """See LogReader."""
+        waiting = b"".join(self._pieces)
+        self._pieces, self._waiting = [], 0
+        return self._read(waiting, final=True)[1]
+
+    def _read(self, block: bytes, final: bool) -> tuple[int, list[Portion]]:
+        """Reads a block; how much of it is read, and what it gave."""
+        scanned = scan(block, self._formats, self._synced, final)
+        groups = groups_of(block, scanned)
+        learn_units(groups, self._formats)
+        times = timeline(scanned, groups, self._formats, self._boot, None if final else len(block))
+        is_held = times.kept < len(scanned.at)
+        end = int(scanned.at[times.kept]) if is_held else scanned.end
+        portions = self._portions(scanned, groups, times, end)
+        self._synced = is_held or scanned.synced
+        self._base += end
+        return end, portions
+
+    def _portions(self, scanned: Scanned, groups: list[Group], times: Timeline, end: int) -> list[Portion]:
+        """The block's messages up to byte `end`, cut where boots begin."""
+        damage = sorted(d for d in scanned.damage + times.damage if d[0] < end)
+        bounds = [0, *times.cuts, times.kept]
+        ends = [*scanned.at[times.cuts].tolist(), end]
+        parts = _split(groups, times, bounds)
+        out, start = [], 0
+        for number, stop in enumerate(ends):
+            if number:
+                self._parameters.forget()
+            if stop > start:
+                lost = damage[bisect_left(damage, (start,)) : bisect_left(damage, (stop,))]
+                portion = self._portion(parts[number], scanned, times)
+                portion.start, portion.end = self._base + start, self._base + stop
+                portion.damage = [Damage(self._base + a, b - a, reason) for a, b, reason in lost]
+                portion.is_new_boot = number > 0
+                out.append(portion)
+            start = stop
+        return out
+
+    def _portion(self, parts: list[tuple[Group, slice]], scanned: Scanned, times: Timeline) -> Portion:
+        portion = Portion()
+        for group, which in parts:
+            name = group.format.name
+            portion.counts[name] = portion.counts.get(name, 0) + which.stop - which.start
+            tables = tables_of(group, which, times.time_us, scanned.at, self._formats)
+            for table in tables:
+                table.at[:] += self._base
+                portion.texts += texts_of(table)
+                portion.parameters += self._parameters.take(table)
+            portion.tables += tables
+        return portion
+
+
+def _split(groups: list[Group], times: Timeline, bounds: list[int]) -> list[list[tuple[Group, slice]]]:
+    """For each span of messages between bounds: the groups that have some there, and which."""
+    parts: list[list[tuple[Group, slice]]] = [[] for _ in bounds[1:]]
+    has_dropped = times.dropped.any()
+    for group in groups:
+        if has_dropped:
+            kept = ~times.dropped[group.index]
+            group = Group(group.format, group.index[kept], group.rows[kept])
+        edges = np.searchsorted(group.index, bounds)
+        for number in np.flatnonzero(np.diff(edges)).tolist():
+            parts[number].append((group, slice(int(edges[number]), int(edges[number + 1]))))
+    return parts
