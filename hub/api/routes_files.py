@@ -5,6 +5,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,20 @@ from starlette.responses import StreamingResponse
 from hub.api.auth import Owner, State, actor
 from hub.api.problems import not_found
 from hub.api.routes_flights import find_flight, span_of
+from hub.api.routes_telemetry import Private, read_series
 from hub.api.state import Actor, ApiState
 from hub.export.evidence import DeviceKey, Header, write_evidence
-from hub.export.files import EVIDENCE_MEDIA_TYPE, TLOG_TYPE, FetchPage, find_close, pages, tlog_parts
+from hub.export.files import EVIDENCE_MEDIA_TYPE, TLOG_TYPE, FetchPage, find_close, frame_parts, pages, tlog_parts
+from hub.export.private_frames import homes_in, private_frames
+from hub.export.private_series import NEEDED as PRIVATE_NEEDS
+from hub.export.private_series import privacy_of
 from hub.store import aircraft, committed
 from hub.store.committed import EnvelopeRow, GapRow
 from hub.store.flights import FlightDetail, FlightRow
 from hub.store.keys import KeyOwner
+from shared.channels import BY_NAME
 from shared.clock import ClockSource
+from shared.frames import Frames
 from shared.ids import key_id
 
 Responses = dict[int | str, dict[str, Any]]
@@ -37,8 +44,10 @@ _CLOSE_WITHIN = 2000
 
 
 @router.get("/flights/{flight_id}/flight.tlog", responses=_TLOG, response_class=StreamingResponse)
-async def get_tlog(request: Request, owner: Owner, state: State, flight_id: UUID) -> StreamingResponse:
-    """Every frame of the flight, bit for bit, pre-roll included, with its time in UTC."""
+async def get_tlog(
+    request: Request, owner: Owner, state: State, flight_id: UUID, private: Private = False
+) -> StreamingResponse:
+    """Every frame of the flight, bit for bit, pre-roll included, with its time in UTC. Private: see docs/exports.md."""
     flight, detail = await find_flight(state, owner.org_id, flight_id)
     first, last = await span_of(state, owner.org_id, flight, detail)
     who = actor(request, owner)
@@ -46,10 +55,18 @@ async def get_tlog(request: Request, owner: Owner, state: State, flight_id: UUID
     clocks = await _clocks(state, who, detail.stream_id)
     offset = detail.clock_offset_us if flight.clock_source != ClockSource.unknown else None
     spans = [(detail.stream_id, first, last), *others]
-    parts = itertools.chain.from_iterable(
-        tlog_parts(_fetch(state, who, stream), begin, end, clocks, offset) for stream, begin, end in spans
-    )
-    return _file(parts, f"flight-{flight_id}.tlog", TLOG_TYPE)
+
+    def frames() -> Iterator[tuple[Frames, int]]:
+        return itertools.chain.from_iterable(
+            frame_parts(_fetch(state, who, stream), begin, end, clocks, offset) for stream, begin, end in spans
+        )
+
+    if not private:
+        return _file(tlog_parts(frames()), f"flight-{flight_id}.tlog", TLOG_TYPE)
+    series = await read_series(state, owner.org_id, flight, [BY_NAME[c] for c in PRIVATE_NEEDS])
+    homes = await asyncio.to_thread(lambda: homes_in(part for part, _ in frames()))
+    change = partial(private_frames, privacy_of(series, homes))
+    return _file(tlog_parts(frames(), change), "flight-private.tlog", TLOG_TYPE)
 
 
 @router.get("/streams/{stream_id}/stream.tlog", responses=_TLOG, response_class=StreamingResponse)
@@ -59,7 +76,8 @@ async def get_stream_tlog(request: Request, owner: Owner, state: State, stream_i
         raise not_found("stream")
     who = actor(request, owner)
     clocks = await _clocks(state, who, stream_id)
-    return _file(tlog_parts(_fetch(state, who, stream_id), 1, _ALL, clocks), f"stream-{stream_id}.tlog", TLOG_TYPE)
+    parts = tlog_parts(frame_parts(_fetch(state, who, stream_id), 1, _ALL, clocks))
+    return _file(parts, f"stream-{stream_id}.tlog", TLOG_TYPE)
 
 
 @router.get("/flights/{flight_id}/evidence", responses=_EVIDENCE, response_class=StreamingResponse)

@@ -1,6 +1,7 @@
 """Telemetry and tracks of a flight, in the formats that people use."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,6 +16,9 @@ from hub.api.paging import answer, answer_bytes
 from hub.api.problems import invalid
 from hub.api.routes_flights import UtcUs, check_range, find_flight
 from hub.api.state import ApiState
+from hub.export.mcap import MCAP_TYPE, series_mcap
+from hub.export.private import LeftOut
+from hub.export.private_series import NEEDED, privacy_of, private_series
 from hub.export.series import Series, buckets
 from hub.export.tables import TABLE_TYPES, bucket_json, bucket_table, raw_json, raw_table, to_bytes
 from hub.export.track import CHANNELS as TRACK_CHANNELS
@@ -32,7 +36,8 @@ MAX_RAW_JSON_VALUES = 2_000_000
 MAX_POINTS = 20_000
 PAD_US = 120_000_000
 """Rows may lie a little outside the flight proper: what came before arming, what came after."""
-_FILE: dict[str, Any] = {"content": {t: {} for t in TABLE_TYPES.values()}, "model": shapes.Telemetry}
+Private = Annotated[bool, Query(description="moved elsewhere, without home and whatever tells the place")]
+_FILE: dict[str, Any] = {"content": {t: {} for t in (*TABLE_TYPES.values(), MCAP_TYPE)}, "model": shapes.Telemetry}
 _TRACK: dict[int | str, dict[str, Any]] = {
     200: {"content": {t: {} for t in TRACK_TYPES.values()}, "description": "The track"}
 }
@@ -51,10 +56,11 @@ async def get_telemetry(
     channels: Annotated[str | None, Query(max_length=4000, description="names, commas between; default all")] = None,
     from_utc_us: UtcUs = None, to_utc_us: UtcUs = None,
     resolution: Annotated[str, Query(pattern="^(raw|[1-9][0-9]{0,5})$", description="raw, or so many buckets")] = "raw",
-    format: Literal["json", "csv", "parquet", "arrow"] = "json",
+    format: Literal["json", "csv", "parquet", "arrow", "mcap"] = "json", private: Private = False,
 ) -> Response:  # fmt: skip
     """Channels over a time range: every 10 Hz sample (raw), or min, max and mean in equal buckets. Array channels are
-    asked for as `motor_output_us` and come as `motor_output_us[0]`, `[1]`, ..."""
+    asked for as `motor_output_us` and come as `motor_output_us[0]`, `[1]`, ... MCAP has every sample. Private: see
+    docs/exports.md."""
     wanted = _channels(channels)
     check_range(from_utc_us, to_utc_us)
     points = None if resolution == "raw" else int(resolution)
@@ -62,31 +68,35 @@ async def get_telemetry(
         raise invalid("too_many_points", f"At most {MAX_POINTS} buckets; without buckets ask for resolution=raw.")
     flight, _ = await find_flight(state, owner.org_id, flight_id)
     async with state.heavy:
-        series = await read_series(state, owner.org_id, flight, wanted, from_utc_us, to_utc_us)
+        series, left_out = await _read(state, owner.org_id, flight, wanted, (from_utc_us, to_utc_us), private)
         values = len(series.time_utc_us) * sum(c.size for c in wanted)
-        if points is None and format in ("json", "csv") and values > MAX_RAW_JSON_VALUES:
+        if (points is None or format == "mcap") and format not in ("parquet", "arrow") and values > MAX_RAW_JSON_VALUES:
             raise _too_many(values, MAX_RAW_JSON_VALUES)
         data = await asyncio.to_thread(_encode, series, points, format)
     ending = "arrows" if format == "arrow" else format
-    name = None if format == "json" else f"flight-{flight_id}.{ending}"
-    return answer_bytes(request, data, TABLE_TYPES[format], filename=name)
+    name = None if format == "json" else f"flight-{'private' if private else flight_id}.{ending}"
+    media_type = MCAP_TYPE if format == "mcap" else TABLE_TYPES[format]
+    return _with(answer_bytes(request, data, media_type, filename=name), left_out)
 
 
 @router.get("/flights/{flight_id}/track", responses=_TRACK, response_class=Response)
 async def get_track(
     request: Request, owner: Owner, state: State, flight_id: UUID, format: Literal["geojson", "kml", "gpx"] = "geojson",
     max_points: Annotated[int | None, Query(ge=2, le=100_000, description="thin out evenly to so many")] = None,
+    private: Private = False,
 ) -> Response:  # fmt: skip
-    """Where the flight went, as GeoJSON, KML or GPX."""
+    """Where the flight went, as GeoJSON, KML or GPX. Private: elsewhere, see docs/exports.md."""
     flight, _ = await find_flight(state, owner.org_id, flight_id)
     has_time = flight.clock_source != ClockSource.unknown
     write = {"geojson": to_geojson, "kml": to_kml, "gpx": to_gpx}[format]
     async with state.heavy:
-        series = await read_series(state, owner.org_id, flight, [BY_NAME[c] for c in TRACK_CHANNELS])
-        track = track_of(f"{flight.aircraft_name} {flight.id}", series, has_time, max_points)
+        wanted = [BY_NAME[c] for c in TRACK_CHANNELS]
+        series, left_out = await _read(state, owner.org_id, flight, wanted, (None, None), private)
+        title = "A flight, moved elsewhere" if private else f"{flight.aircraft_name} {flight.id}"
+        track = track_of(title, series, has_time, max_points)
         data = await asyncio.to_thread(write, track)
-    name = None if format == "geojson" else f"flight-{flight_id}.{format}"
-    return answer_bytes(request, data, TRACK_TYPES[format], filename=name)
+    name = None if format == "geojson" else f"flight-{'private' if private else flight_id}.{format}"
+    return _with(answer_bytes(request, data, TRACK_TYPES[format], filename=name), left_out)
 
 
 async def read_series(
@@ -107,6 +117,27 @@ async def read_series(
     return Series(*assemble(chunks, channels, begin, end))
 
 
+async def _read(
+    state: ApiState, org_id: UUID, flight: FlightRow, wanted: Sequence[Channel], span: tuple[int | None, int | None],
+    private: bool,
+) -> tuple[Series, LeftOut | None]:  # fmt: skip
+    """The rows, as they are or private. What private needs is read over the whole flight: homes lie at its ends."""
+    if not private:
+        return await read_series(state, org_id, flight, wanted, *span), None
+    whole = await read_series(state, org_id, flight, [BY_NAME[c] for c in NEEDED])
+    privacy = privacy_of(whole)
+    both = list(dict.fromkeys([*wanted, *(BY_NAME[c] for c in NEEDED)]))
+    series = await read_series(state, org_id, flight, both, *span)
+    return private_series(series, privacy, wanted), privacy.left_out
+
+
+def _with(response: Response, left_out: LeftOut | None) -> Response:
+    """What a private answer lacks, in a header."""
+    if left_out is not None:
+        response.headers["dbx-left-out"] = json.dumps(left_out.as_json())
+    return response
+
+
 def _channels(text: str | None) -> list[Channel]:
     names = [c.name for c in CHANNELS] if text is None else [n.strip() for n in text.split(",") if n.strip()]
     unknown = [n for n in names if n not in BY_NAME]
@@ -118,6 +149,8 @@ def _channels(text: str | None) -> list[Channel]:
 
 
 def _encode(series: Series, points: int | None, kind: str) -> bytes:
+    if kind == "mcap":
+        return series_mcap(series)
     if points is None:
         return raw_json(series) if kind == "json" else to_bytes(raw_table(series), kind)
     reduced = buckets(series, points)
