@@ -84,6 +84,10 @@ class Keeper:
         self._limit_log()
         room.take()
 
+    def hear(self, receipt: Receipt, sealed: bytes) -> None:
+        """A receipt whose signature holds: taken with the next transaction."""
+        self.receipts.append(receipt)
+
     @property
     def totals(self) -> Totals:
         """What this run has come to."""

@@ -47,13 +47,15 @@ class Address:
 class Connection:
     """See the module. `events` belongs to the uplink and outlives the connection."""
 
-    def __init__(self, identity: Identity, version: MQTTProtocolVersion, events: "queue.Queue[Event]") -> None:
+    def __init__(
+        self, identity: Identity, version: MQTTProtocolVersion, events: "queue.Queue[Event]", role: str = ""
+    ) -> None:
         self._identity = identity
         self._events = events
         self.version = version
         five = version == V5
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, identity.mqtt_client_id(), protocol=version,
+            CallbackAPIVersion.VERSION2, identity.mqtt_client_id() + role, protocol=version,
             clean_session=None if five else True, reconnect_on_failure=False,
         )  # fmt: skip
         self._client.max_inflight_messages_set(0)

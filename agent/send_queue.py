@@ -2,49 +2,52 @@
 
 import sqlite3
 from collections import deque
+from typing import TYPE_CHECKING
 
 from agent import store
-from agent.recorder import Recorder
 from agent.store import OutboxRow
 from shared.envelope import digest
 from shared.topics import Lane
+
+if TYPE_CHECKING:
+    from agent.sending import Outbox
 
 _PAGE = 64
 
 
 class SendQueue:
-    """A reader of the outbox for one uplink. Follows the recorder when its store is replaced."""
+    """A reader of an outbox for one uplink. Follows its owner when the store is replaced."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._generation = recorder.generation
+    def __init__(self, outbox: "Outbox") -> None:
+        self._outbox = outbox
+        self._generation = outbox.generation
         self._cursor: dict[Lane, int] = dict.fromkeys(Lane, 0)
         self._pages: dict[Lane, deque[OutboxRow]] = {lane: deque() for lane in Lane}
         self._again: dict[Lane, deque[OutboxRow]] = {lane: deque() for lane in Lane}
 
     def is_reset(self) -> bool:
         """Whether the store was replaced since the last call; everything is then given from the start."""
-        if self._generation == self._recorder.generation:
+        if self._generation == self._outbox.generation:
             return False
-        self.__init__(self._recorder)  # type: ignore[misc]
+        self.__init__(self._outbox)  # type: ignore[misc]
         return True
 
     def next(self, lane: Lane) -> tuple[OutboxRow, bytes] | None:
         """The next batch of a lane with its bytes; None when there is none.
 
-        A batch whose bytes no longer have their digest is damaged on disk: it is handed to the recorder, which takes
-        it out with a gap record.
+        A batch whose bytes no longer have their digest is damaged on disk: it is handed to the outbox's owner, who
+        takes it out.
         """
         try:
             return self._next(lane)
         except sqlite3.ProgrammingError:  # the store is being replaced; `is_reset` says when it is
             return None
         except sqlite3.DatabaseError as e:
-            self._recorder.suspect = str(e)
+            self._outbox.suspect = str(e)
             return None
 
     def _next(self, lane: Lane) -> tuple[OutboxRow, bytes] | None:
-        opened = self._recorder.store
+        opened = self._outbox.store
         while row := self._next_row(lane):
             with opened.lock:
                 body = store.envelope(opened.conn, row.id)
@@ -52,7 +55,7 @@ class SendQueue:
                 continue
             if digest(body) == row.digest:
                 return row, body
-            self._recorder.damaged.append(row)
+            self._outbox.damaged.append(row)
         return None
 
     def _next_row(self, lane: Lane) -> OutboxRow | None:
@@ -60,7 +63,7 @@ class SendQueue:
             return self._again[lane].popleft()
         page = self._pages[lane]
         if not page:
-            opened = self._recorder.store
+            opened = self._outbox.store
             with opened.lock:
                 page.extend(store.outbox_after(opened.conn, lane, self._cursor[lane], _PAGE))
             if page:

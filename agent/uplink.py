@@ -13,16 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from agent import store
 from agent.identity import Identity
 from agent.mqtt import UNSUPPORTED_VERSION, V5, V311, Address, Connection, Event
-from agent.recorder import Recorder
-from agent.send_queue import SendQueue
+from agent.sending import Outbox, Sending
 from agent.settings import UplinkSettings
 from agent.window import Window
 from shared import envelope
 from shared.errors import Refused
-from shared.receipt import Directive, Receipt, decode_directive, decode_receipt, unpack_directives
+from shared.receipt import Directive, decode_directive, decode_receipt, unpack_directives
 from shared.topics import Lane
 
 log = logging.getLogger("dbx.uplink")
@@ -30,14 +28,22 @@ CONNACK_TIMEOUT_S = 15.0
 LONGEST_PAUSE_S = 30.0
 FAREWELL_S = 5.0
 STATE_EVERY_S = 30.0
+_ONE_OF_BULK = 2
+"""A slow lane has half of a window."""
 
 
 class Uplink:
     """See the module. `wake` may be called by any thread; the rest is the uplink thread's, but for plain attributes."""
 
     def __init__(
-        self, identity: Identity, settings: UplinkSettings, recorder: Recorder, state: Callable[[], dict[str, Any]]
+        self,
+        identity: Identity,
+        settings: UplinkSettings,
+        outbox: Outbox,
+        state: Callable[[], dict[str, Any]],
+        role: str = "",
     ) -> None:
+        """role: tells this connection from others of the same identity (the recorder has none)."""
         self.is_connected = False
         self.is_live = False
         """Whether batches reach the broker now; decides lane and length of the next ones."""
@@ -50,23 +56,33 @@ class Uplink:
         """How long ago the oldest batch without receipt was sent first: long when the hub refuses it."""
         self._identity = identity
         self._settings = settings
-        self._recorder = recorder
         self._state = state
+        self._role = role
         self._events: queue.Queue[Event] = queue.Queue()
-        self._queue = SendQueue(recorder)
-        self._window = Window(
-            max_in_flight=settings.max_in_flight, puback_timeout_s=settings.puback_timeout_s,
-            receipt_timeout_s=settings.receipt_timeout_s,
-        )  # fmt: skip
+        self._own = Sending(outbox, self._window(settings.max_in_flight))
+        self._imports: Sending | None = None
         self._connection: Connection | None = None
-        self._mids: dict[int, int] = {}
+        self._mids: dict[int, tuple[Sending, int]] = {}
         self._version = V5
         self._opened_s = 0.0
         self._retry_s = 0.0
         self._pause_s = 1.0
         self._said_s = 0.0
-        self._streams: dict[Any, int] = {}
         self._heard: set[bytes] = set()
+
+    def _window(self, max_in_flight: int) -> Window:
+        s = self._settings
+        return Window(
+            max_in_flight=max_in_flight, puback_timeout_s=s.puback_timeout_s, receipt_timeout_s=s.receipt_timeout_s
+        )
+
+    def send_too(self, imports: Outbox) -> None:
+        """Send these as well: one batch at a time, and only while nothing of our own is left to send or under way."""
+        self._imports = Sending(imports, self._window(_ONE_OF_BULK))
+        self.wake()
+
+    def _sendings(self) -> list[Sending]:
+        return [self._own] if self._imports is None else [self._own, self._imports]
 
     @property
     def address(self) -> Address:
@@ -83,7 +99,7 @@ class Uplink:
         while not stop.is_set():
             self.step(time.monotonic(), 0.5)
         deadline = time.monotonic() + FAREWELL_S
-        while self.is_connected and time.monotonic() < deadline and not self._is_drained():
+        while self.is_connected and time.monotonic() < deadline and not self._own.is_drained():
             self.step(time.monotonic(), 0.1)
         if self._connection and self.is_connected:
             self._connection.say_state(self._state() | {"online": False})
@@ -104,56 +120,37 @@ class Uplink:
             if now_s - self._opened_s > CONNACK_TIMEOUT_S:
                 self._lose(now_s, "no CONNACK", is_version_suspect=True)
             return
-        if self._window.is_stuck(now_s):
-            return self._lose(now_s, f"no PUBACK for {self._window.puback_timeout_s:g} s")
-        if self._queue.is_reset():
-            self._window.sent.clear()
-        self._queue.again(self._window.overdue(now_s))
-        self.is_live = not self._window.is_slow(now_s)
+        if any(s.window.is_stuck(now_s) for s in self._sendings()):
+            return self._lose(now_s, f"no PUBACK for {self._settings.puback_timeout_s:g} s")
+        for sending in self._sendings():
+            sending.refresh(now_s)
+        self.is_live = not self._own.window.is_slow(now_s)
         if now_s - self._said_s > STATE_EVERY_S:
             self._connection.say_state(self._state() | {"online": True})
             self._said_s = now_s
-            self._forget_gone()
-        self.unreceipted_oldest_s = int(self._window.oldest_s(now_s))
-        self._send(self._connection)
+            for sending in self._sendings():
+                sending.forget_gone()
+        self.unreceipted_oldest_s = int(max(s.window.oldest_s(now_s) for s in self._sendings()))
+        if self._send(self._connection, self._own) and self._imports is not None and self._own.is_idle():
+            self._send(self._connection, self._imports)
 
-    def _forget_gone(self) -> None:
-        """What was evicted or sealed again is not waited for."""
-        with self._recorder.store.lock:
-            present = store.outbox_ids(self._recorder.store.conn)
-        for key in self._window.unreceipted() - present:
-            self._window.forget(key)
-
-    def _is_drained(self) -> bool:
-        with self._recorder.store.lock:
-            left = store.outbox_ids(self._recorder.store.conn)
-        return not left - self._receipted_ids()
-
-    def _receipted_ids(self) -> set[int]:
-        return {
-            self._streams[r.stream] << store.SEQ_BITS | seq
-            for r in list(self._recorder.receipts)
-            if r.stream in self._streams
-            for seq in r.committed()
-        }
-
-    def _send(self, connection: Connection) -> None:
+    def _send(self, connection: Connection, sending: Sending) -> bool:
+        """Send what the window has room for. False when the connection failed."""
         for lane in Lane:
-            while self._window.has_room(lane):
-                found = self._queue.next(lane)
-                if found is None:
-                    break
+            while found := sending.next(lane):
                 row, body = found
                 try:
                     mid = connection.publish(lane, body)
                 except (OSError, ValueError) as e:
-                    self._queue.again([row])
-                    return self._lose(time.monotonic(), str(e))
-                self._mids[mid] = row.id
-                self._window.send(row, time.monotonic())
+                    sending.queue.again([row])
+                    self._lose(time.monotonic(), str(e))
+                    return False
+                self._mids[mid] = sending, row.id
+                sending.window.send(row, time.monotonic())
+        return True
 
     def _connect(self, now_s: float) -> None:
-        connection = Connection(self._identity, self._version, self._events)
+        connection = Connection(self._identity, self._version, self._events, self._role)
         self._drop_events()
         try:
             connection.open(self.address)
@@ -181,7 +178,8 @@ class Uplink:
         was_connected, self.is_connected, self.is_live = self.is_connected, False, False
         if connection is not None:
             connection.close()
-        self._queue.again(self._window.disconnected())
+        for sending in self._sendings():
+            sending.queue.again(sending.window.disconnected())
         self._mids.clear()
         self._later(now_s, why)
         if is_version_suspect and not was_connected:
@@ -205,7 +203,8 @@ class Uplink:
         if self._connection is None:
             return
         if event.kind == "puback":
-            self._window.ack(self._mids.pop(event.code, -1), now_s)
+            sending, key = self._mids.pop(event.code, (self._own, -1))
+            sending.window.ack(key, now_s)
         elif event.kind == "connected":
             self._connected(now_s)
         elif event.kind == "refused":
@@ -229,7 +228,8 @@ class Uplink:
         try:
             if kind == "receipt":
                 opened = envelope.open_envelope(event.payload, self._identity.find_hub, envelope.RECEIPT_TYPE)
-                self.take_receipt(decode_receipt(opened.payload))
+                receipt = decode_receipt(opened.payload)
+                any(s.take_receipt(receipt, event.payload) for s in self._sendings())
             elif kind == "directive":
                 for each in unpack_directives(event.payload):
                     self._take_directive(each)
@@ -247,15 +247,3 @@ class Uplink:
             raise Refused("directive_aircraft", str(directive.aircraft))
         self._heard.add(digest)
         self.directives.append(directive)
-
-    def take_receipt(self, receipt: Receipt) -> None:
-        """A receipt whose signature holds."""
-        if receipt.stream not in self._streams:
-            with self._recorder.store.lock:
-                self._streams = {i: no for no, i in store.streams(self._recorder.store.conn).items()}
-        number = self._streams.get(receipt.stream)
-        if number is None:
-            return
-        for seq, digest in receipt.committed().items():
-            self._window.receipt(number << store.SEQ_BITS | seq, digest)
-        self._recorder.receipts.append(receipt)
