@@ -1,4 +1,4 @@
-"""The reader of binary DataFlash logs (.BIN), in blocks: scan, columns by type, clock, portions.
+"""DataFlash logs in blocks: scan, columns by type, clock, portions. Here the reader of binary logs (.BIN).
 
 Blocks are cut by the log's own bytes, never by how they were fed; each is read on its own with what the blocks before
 it left: formats, clock, parameters. Source: ArduPilot, libraries/AP_Logger.
@@ -13,15 +13,13 @@ from firmware_bridge.dataflash_formats import Formats
 from firmware_bridge.dataflash_parameters import ParameterMemory
 from firmware_bridge.dataflash_scan import Scanned, scan
 from firmware_bridge.dataflash_tables import Group, groups_of, learn_units, tables_of, texts_of
-from firmware_bridge.log_tables import Damage, LogFormat, Portion
+from firmware_bridge.log_tables import Damage, LogFormat, Portion, Text
 
 BLOCK_BYTES = 1 << 20
 
 
-class DataFlashReader:
-    """A LogReader (log_tables.py) of binary DataFlash. block_bytes: how much is read at once (at least 4,096)."""
-
-    format: LogFormat = "dataflash"
+class BlockReader:
+    """What the readers of binary and text logs share. block_bytes: how much is read at once (at least 4,096)."""
 
     def __init__(self, block_bytes: int = BLOCK_BYTES) -> None:
         self._formats = Formats()
@@ -32,6 +30,11 @@ class DataFlashReader:
         self._waiting = 0
         self._base = 0  # offset in the log of what waits
         self._synced = False
+        self._said: list[Text] = []  # texts of the block that stand in no message
+
+    def _scan(self, block: bytes, final: bool) -> tuple[Scanned, list[Group]]:
+        """The messages of a block, and their fields by format."""
+        raise NotImplementedError
 
     def feed(self, data: bytes) -> list[Portion]:
         """See LogReader."""
@@ -55,8 +58,7 @@ class DataFlashReader:
 
     def _read(self, block: bytes, final: bool) -> tuple[int, list[Portion]]:
         """Reads a block; how much of it is read, and what it gave."""
-        scanned = scan(block, self._formats, self._synced, final)
-        groups = groups_of(block, scanned)
+        scanned, groups = self._scan(block, final)
         learn_units(groups, self._formats)
         times = timeline(scanned, groups, self._formats, self._boot, None if final else len(block))
         is_held = times.kept < len(scanned.at)
@@ -81,9 +83,11 @@ class DataFlashReader:
                 portion = self._portion(parts[number], scanned, times)
                 portion.start, portion.end = self._base + start, self._base + stop
                 portion.damage = [Damage(self._base + a, b - a, reason) for a, b, reason in lost]
+                portion.texts[:0] = [text for text in self._said if portion.start <= text.at < portion.end]
                 portion.is_new_boot = number > 0
                 out.append(portion)
             start = stop
+        self._said.clear()
         return out
 
     def _portion(self, parts: list[tuple[Group, slice]], scanned: Scanned, times: Timeline) -> Portion:
@@ -98,6 +102,16 @@ class DataFlashReader:
                 portion.parameters += self._parameters.take(table)
             portion.tables += tables
         return portion
+
+
+class DataFlashReader(BlockReader):
+    """A LogReader (log_tables.py) of binary DataFlash."""
+
+    format: LogFormat = "dataflash"
+
+    def _scan(self, block: bytes, final: bool) -> tuple[Scanned, list[Group]]:
+        scanned = scan(block, self._formats, self._synced, final)
+        return scanned, groups_of(block, scanned)
 
 
 def _split(groups: list[Group], times: Timeline, bounds: list[int]) -> list[list[tuple[Group, slice]]]:

@@ -161,11 +161,12 @@ class Formats:
 
     def _find_units(self, format_: Format) -> dict[str, str]:
         units, multipliers = self._unit_ids.get(format_.type, ("", ""))
+        scaled = {name for char, name in zip(format_.chars, format_.columns, strict=False) if char in GAIN}
         out = {}
         for at, (name, unit) in enumerate(zip(format_.columns, units, strict=False)):
             label = self._labels.get(unit, "")
             factor = self._multipliers.get(multipliers[at : at + 1])
-            if label and factor is not None and name not in format_.gain:
+            if label and factor is not None and name not in scaled:
                 label = PREFIX[factor] + label if factor in PREFIX else f"{factor:.4g} {label}"
             if label:
                 out[name] = label

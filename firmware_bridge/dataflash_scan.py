@@ -200,11 +200,11 @@ class _Walk:
 
     def _lost(self, start: int, end: int, reason: str) -> None:
         if end > start:
-            self.damage.append((start, end, _reason(self.data[start:end], reason)))
+            self.damage.append((start, end, named_fill(self.data[start:end], reason)))
 
 
-def _reason(lost: bytes, reason: str) -> str:
-    """What fills the most of lost bytes tells more than how they begin: a hole begins within a message."""
+def named_fill(lost: bytes, reason: str) -> str:
+    """The reason for lost bytes: what fills most of them says more than how they begin (a hole begins anywhere)."""
     for byte, word in ((b"\0", "zeros"), (b"\xff", "erased")):
         if len(lost) >= SHORTEST_FILL and lost.count(byte) > len(lost) * 7 // 8:
             return word
