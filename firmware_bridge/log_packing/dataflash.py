@@ -46,7 +46,7 @@ class DataFlashSplitter:
             return
         for start in starts.tolist():
             row = np.frombuffer(data, fmtu.dtype, 1, start + HEAD_BYTES)[0]
-            self._formats.unit_ids[int(row["FmtType"])] = (bytes(row["UnitIds"]).decode("latin-1"), "")
+            self._formats.set_units(int(row["FmtType"]), bytes(row["UnitIds"]).decode("latin-1"), "")
 
     def _instances(self, data: bytes, found: Scanned) -> Ints:
         """The instance of each message, 0 where its type has none."""
