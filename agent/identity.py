@@ -46,6 +46,12 @@ class Identity:
     mqtt_host: str
     mqtt_port: int
     mqtt_tls: bool
+    kind: str = "aircraft"
+    """aircraft, or station: a field engineer's device, which may import logs of any aircraft of its organisation."""
+
+    @property
+    def is_station(self) -> bool:
+        return self.kind == "station"
 
     def tls_context(self) -> ssl.SSLContext:
         """TLS with our certificate, trusting the hub's CA alone. OSError or ssl.SSLError when a file is unusable."""
@@ -125,7 +131,7 @@ def _load(folder: Path, facts: dict[str, Any]) -> Identity:
     return Identity(
         folder, uuid.UUID(facts["org_id"]), uuid.UUID(facts["aircraft_id"]), uuid.UUID(facts["device_id"]),
         signer_of(key), _by_id(own), _by_id(hub), str(facts["hub_url"]), str(mqtt["host"]), int(mqtt["port"]),
-        bool(mqtt.get("tls", True)),
+        bool(mqtt.get("tls", True)), str(facts.get("kind", "aircraft")),
     )  # fmt: skip
 
 

@@ -13,9 +13,11 @@ import sqlite3
 import uuid
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from agent.lean import without
 from agent.store import SEQ_BITS
+from firmware_bridge.log_tables import LogFormat
 
 with without("pandas"):
     from sqlite_utils import Database
@@ -30,8 +32,8 @@ def m001_imports(db: Database) -> None:
     for statement in (
         """CREATE TABLE import (id INTEGER PRIMARY KEY, log BLOB NOT NULL UNIQUE, stream_no INTEGER NOT NULL,
            state INTEGER NOT NULL, name TEXT NOT NULL, format TEXT NOT NULL, size INTEGER NOT NULL,
-           packed INTEGER NOT NULL, aircraft BLOB, origin TEXT NOT NULL, imported_us INTEGER NOT NULL,
-           receipt INTEGER)""",
+           packed INTEGER NOT NULL, packed_sha BLOB NOT NULL, aircraft BLOB, hardware TEXT NOT NULL,
+           origin TEXT NOT NULL, imported_us INTEGER NOT NULL, receipt INTEGER)""",
         """CREATE TABLE slice (id INTEGER PRIMARY KEY, packed BLOB NOT NULL, digest BLOB NOT NULL,
            receipt INTEGER)""",
         "CREATE TABLE receipt (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
@@ -51,20 +53,22 @@ class ImportState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """One log. packed: bytes of its packed form so far. receipt: the log receipt that names it, once there is one."""
+    """One log. packed, packed_sha: size and SHA-256 of its packed form, once it is queued. receipt: of the log receipt
+    that names it, once there is one."""
 
-    id: int
     log: bytes
     stream_no: int
     state: ImportState
     name: str
-    format: str
+    format: LogFormat
     size: int
     packed: int
+    packed_sha: bytes
     aircraft: uuid.UUID | None
+    hardware_ids: tuple[str, ...]
     origin: str
     imported_us: int
-    receipt: int | None
+    receipt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,16 @@ class SliceRow:
     receipt: int | None
 
 
-_IMPORT = "id, log, stream_no, state, name, format, size, packed, aircraft, origin, imported_us, receipt"
+_IMPORT = (
+    "log, stream_no, state, name, format, size, packed, packed_sha, aircraft, hardware, origin, imported_us, receipt"
+)
 
 
-def _import_row(row: tuple[int, bytes, int, int, str, str, int, int, bytes | None, str, int, int | None]) -> ImportRow:
-    id_, log, number, state, name, format_, size, packed, aircraft, origin, imported_us, receipt = row
+def _import_row(row: tuple[Any, ...]) -> ImportRow:
+    log, number, state, name, format_, size, packed, packed_sha, aircraft, hardware, *rest = row
     owner = None if aircraft is None else uuid.UUID(bytes=aircraft)
-    return ImportRow(
-        id_, bytes(log), number, ImportState(state), name, format_, size, packed, owner, origin, imported_us, receipt
-    )
+    ids = tuple(hardware.split())
+    return ImportRow(log, number, ImportState(state), name, format_, size, packed, packed_sha, owner, ids, *rest)
 
 
 # --- imports
@@ -101,41 +106,25 @@ def imports(conn: sqlite3.Connection) -> list[ImportRow]:
     return [_import_row(r) for r in conn.execute(f"SELECT {_IMPORT} FROM import ORDER BY id")]  # noqa: S608
 
 
-def add_import(conn: sqlite3.Connection, row: ImportRow) -> None:
-    """Enter a log (its id is not used). sqlite3.IntegrityError when it is there."""
+def put_import(conn: sqlite3.Connection, row: ImportRow) -> None:
+    """Enter a log, or what is new of it."""
     owner = None if row.aircraft is None else row.aircraft.bytes
-    conn.execute(
-        "INSERT INTO import (log, stream_no, state, name, format, size, packed, aircraft, origin, imported_us)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (row.log, row.stream_no, row.state, row.name, row.format, row.size, row.packed, owner, row.origin,
-         row.imported_us),
+    values = (
+        row.log, row.stream_no, row.state, row.name, row.format, row.size, row.packed, row.packed_sha, owner,
+        " ".join(row.hardware_ids), row.origin, row.imported_us, row.receipt,
     )  # fmt: skip
-
-
-def set_progress(conn: sqlite3.Connection, log: bytes, state: ImportState, packed: int) -> None:
-    conn.execute("UPDATE import SET state = ?, packed = ? WHERE log = ?", (state, packed, log))
-
-
-def set_stream(conn: sqlite3.Connection, log: bytes, stream_no: int) -> None:
-    """Its batches begin anew in another stream."""
-    conn.execute("UPDATE import SET stream_no = ?, packed = 0 WHERE log = ?", (stream_no, log))
-
-
-def set_aircraft(conn: sqlite3.Connection, log: bytes, aircraft: uuid.UUID) -> None:
-    conn.execute("UPDATE import SET aircraft = ? WHERE log = ?", (aircraft.bytes, log))
-
-
-def set_known(conn: sqlite3.Connection, log: bytes, receipt: int) -> None:
-    """The hub has all of it, says the receipt."""
-    conn.execute("UPDATE import SET receipt = ? WHERE log = ?", (receipt, log))
+    news = ", ".join(f"{name} = excluded.{name}" for name in _IMPORT.split(", ")[1:])
+    marks = ", ".join("?" * len(values))
+    sql = f"INSERT INTO import ({_IMPORT}) VALUES ({marks}) ON CONFLICT (log) DO UPDATE SET {news}"  # noqa: S608
+    conn.execute(sql, values)
 
 
 def drop_import(conn: sqlite3.Connection, row: ImportRow) -> None:
     """Forget a log and its batches: it can be imported again."""
-    first, end = row.stream_no << SEQ_BITS, row.stream_no + 1 << SEQ_BITS
-    for table in ("outbox", "envelope", "slice"):
-        conn.execute(f"DELETE FROM {table} WHERE id >= ? AND id < ?", (first, end))  # noqa: S608
-    conn.execute("DELETE FROM import WHERE id = ?", (row.id,))
+    drop_waiting(conn, row.stream_no)
+    span = (row.stream_no << SEQ_BITS, row.stream_no + 1 << SEQ_BITS)
+    conn.execute("DELETE FROM slice WHERE id >= ? AND id < ?", span)
+    conn.execute("DELETE FROM import WHERE log = ?", (row.log,))
 
 
 # --- slices
@@ -150,6 +139,29 @@ def slices(conn: sqlite3.Connection, stream_no: int) -> list[SliceRow]:
     sql = "SELECT id, packed, digest, receipt FROM slice WHERE id >= ? AND id < ? ORDER BY id"
     found = conn.execute(sql, (stream_no << SEQ_BITS, stream_no + 1 << SEQ_BITS))
     return [SliceRow(key & (1 << SEQ_BITS) - 1, bytes(p), bytes(d), r) for key, p, d, r in found]
+
+
+def drop_waiting(conn: sqlite3.Connection, stream_no: int) -> None:
+    """Take a log's batches out of the outbox: the hub has the log."""
+    for table in ("outbox", "envelope"):
+        span = (stream_no << SEQ_BITS, stream_no + 1 << SEQ_BITS)
+        conn.execute(f"DELETE FROM {table} WHERE id >= ? AND id < ?", span)  # noqa: S608
+
+
+def last_slice(conn: sqlite3.Connection, stream_no: int) -> tuple[int, bytes] | None:
+    """(sequence, digest) of the last batch of a log's stream."""
+    sql = "SELECT id, digest FROM slice WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1"
+    found = conn.execute(sql, (stream_no << SEQ_BITS, stream_no + 1 << SEQ_BITS)).fetchone()
+    return None if found is None else (int(found[0]) & (1 << SEQ_BITS) - 1, bytes(found[1]))
+
+
+def stream_id(conn: sqlite3.Connection, stream_no: int) -> uuid.UUID:
+    return uuid.UUID(bytes=conn.execute("SELECT id FROM stream WHERE no = ?", (stream_no,)).fetchone()[0])
+
+
+def stream_number(conn: sqlite3.Connection, stream: uuid.UUID) -> int | None:
+    found = conn.execute("SELECT no FROM stream WHERE id = ?", (stream.bytes,)).fetchone()
+    return None if found is None else int(found[0])
 
 
 def slice_digest(conn: sqlite3.Connection, key: int) -> bytes | None:
