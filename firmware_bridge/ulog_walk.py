@@ -1,0 +1,156 @@
+"""A ULog walked message by message where it is damaged: what still is a message, and where the next one begins.
+
+A data message is *strong* when its id is subscribed and its size is that of its topic. Any other data message (its
+subscription or format was lost) is believed when the chain of lengths leads from it to a strong one. A message of
+another type is believed when a header stands behind it. Nothing looks further than VOUCHING messages ahead, so that
+what is decided depends on the bytes alone, not on how they were split.
+"""
+
+import re
+from enum import Enum, auto
+
+from firmware_bridge.ulog_formats import Topics, parse_format
+from firmware_bridge.ulog_scan import DATA, FILE_HEADER, HEADER, MAGIC, SYNC, is_header
+from firmware_bridge.ulog_words import pair, text
+
+VOUCHING = 16
+_BEGINNING = re.compile(rb"[ABCDFILMPQSU]")
+_SYNC_HEADER = b"\x08\x00S" + SYNC
+
+
+class Step(Enum):
+    """What stands at a position. MESSAGE: a message that is believed. UNREAD: a message that nobody can read. LOG:
+    another log's header. LOST: no message. WAIT: more bytes are needed to say."""
+
+    MESSAGE = auto()
+    UNREAD = auto()
+    LOG = auto()
+    LOST = auto()
+    WAIT = auto()
+
+
+def step(data: bytes, pos: int, topics: Topics, final: bool) -> tuple[Step, int]:
+    """What stands at pos, where a message should begin, and where it ends (of MESSAGE and UNREAD). final: no bytes will
+    follow `data`."""
+    n = len(data)
+    if data.startswith(MAGIC, pos):
+        whole = pos + FILE_HEADER <= n
+        return (Step.LOG if whole else Step.LOST if final else Step.WAIT), pos + FILE_HEADER
+    if pos + HEADER > n or (not final and MAGIC.startswith(data[pos:])):
+        return (Step.LOST if final else Step.WAIT), n
+    size, kind = data[pos] | data[pos + 1] << 8, data[pos + 2]
+    end = pos + HEADER + size
+    if kind == DATA and is_header(data, pos):
+        if is_strong(data, pos, topics):
+            return _within(end, n, final)
+        return _vouched(data, end, topics, final)
+    if not is_header(data, pos):
+        return _vouched(data, end, topics, final) if _is_new_kind(size, kind) else (Step.LOST, end)
+    if end + HEADER <= n:
+        return (
+            (Step.MESSAGE, end)
+            if is_header(data, end) or data.startswith(MAGIC, end)
+            else _doubtful(data, pos, end, topics, final)
+        )
+    if not final:
+        return Step.WAIT, n
+    return (Step.MESSAGE, end) if end <= n else (Step.LOST, n)
+
+
+def is_strong(data: bytes, pos: int, topics: Topics) -> bool:
+    """Whether the data message at pos (whose header is there) is of a subscribed topic and of its size."""
+    if pos + HEADER + 2 > len(data):
+        return False
+    return topics.is_sound(data[pos + 3] | data[pos + 4] << 8, data[pos] | data[pos + 1] << 8)
+
+
+def _is_new_kind(size: int, kind: int) -> bool:
+    """A type that this code does not know, as later versions of the format may bring."""
+    return size > 0 and 0x41 <= kind <= 0x7A and chr(kind).isalpha() and chr(kind) not in "ABCDFILMOPQRS"
+
+
+def _within(end: int, n: int, final: bool) -> tuple[Step, int]:
+    if end <= n:
+        return Step.MESSAGE, end
+    return (Step.LOST if final else Step.WAIT), n
+
+
+def _vouched(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
+    """A message that ends at `end` and cannot be read: UNREAD when the chain behind it leads to a strong one."""
+    at, n = end, len(data)
+    for _ in range(VOUCHING):
+        if at + HEADER + 2 > n:
+            return (Step.UNREAD if at == n else Step.LOST, end) if final else (Step.WAIT, n)
+        if not is_header(data, at):
+            return Step.LOST, end
+        if data[at + 2] == DATA and is_strong(data, at, topics):
+            return Step.UNREAD, end
+        at += HEADER + (data[at] | data[at + 1] << 8)
+    return Step.LOST, end
+
+
+def _doubtful(data: bytes, pos: int, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
+    """A message behind which there is no header: believed unless another one begins within it."""
+    found, at = resume(data, pos + 1, topics, final, end)
+    if found is Step.WAIT:
+        return Step.WAIT, len(data)
+    return (Step.LOST, at) if found is Step.MESSAGE else (Step.MESSAGE, end)
+
+
+def resume(data: bytes, start: int, topics: Topics, final: bool, stop: int | None = None) -> tuple[Step, int]:
+    """The next place from `start` on (and before `stop`) where a message or a log certainly begins.
+
+    (MESSAGE, there); (WAIT, where something begins that more bytes are needed for); (LOST, end) when there is none.
+    """
+    n = len(data)
+    stop = n if stop is None else stop
+    match = _BEGINNING.search(data, start, stop)
+    while match:
+        at = match.start() - 2 if match[0] != b"U" else match.start()
+        if at >= start:
+            begins = _begins(data, at, topics, final)
+            if begins is not Step.LOST:
+                return begins, at
+        match = _BEGINNING.search(data, match.start() + 1, stop)
+    return Step.LOST, stop if final or stop < n else max(start, n - 2)
+
+
+def _begins(data: bytes, at: int, topics: Topics, final: bool) -> Step:
+    """Whether what stands at `at` is a message by what it holds, and a header stands behind it."""
+    n = len(data)
+    if data.startswith(MAGIC[: n - at], at):
+        return Step.MESSAGE if at + len(MAGIC) <= n else Step.LOST if final else Step.WAIT
+    if at + HEADER > n or not is_header(data, at):
+        return Step.LOST
+    end = at + HEADER + (data[at] | data[at + 1] << 8)
+    if at + HEADER + 2 > n:
+        return Step.LOST if final else Step.WAIT
+    if data[at + 2] == DATA and not is_strong(data, at, topics):
+        return Step.LOST
+    if end + HEADER > n and not (final and end == n):
+        return Step.LOST if final else Step.WAIT
+    if data.startswith(_SYNC_HEADER, at):
+        return Step.MESSAGE
+    if end < n and not is_header(data, end):
+        return Step.LOST
+    is_message = data[at + 2] == DATA or _reads(data[at + 2], data[at + HEADER : end], topics)
+    return Step.MESSAGE if is_message else Step.LOST
+
+
+def _reads(kind: int, body: bytes, topics: Topics) -> bool:
+    """Whether a message that is no data is whole by its contents."""
+    match chr(kind):
+        case "F":
+            return parse_format(body) is not None
+        case "A":
+            return body[3:].decode("utf-8", "replace") in topics.formats
+        case "I" | "P":
+            return pair(body) is not None
+        case "M" | "Q":
+            return pair(body, 1) is not None
+        case "L" | "C":
+            said = text(body, 0, kind == ord("C"))
+            return said is not None and said.text.replace("\t", "").replace("\x1b", "").isprintable()
+        case "B":
+            return not any(body[17:40:8]) and body[0] < 2
+    return False
