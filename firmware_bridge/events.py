@@ -154,9 +154,18 @@ def _text_event(at_us: int, severity: int, raw: bytes) -> list[Event]:
     text = clean_text(raw)
     if not text:
         return []
-    level = _SEVERITIES[min(severity, 7)]
-    is_failsafe = _FAILSAFE.search(text) is not None and _NOT_NOW.search(text) is None
-    return [Event(at_us, "failsafe" if is_failsafe else "statustext", level, text, float(severity))]
+    kind: EventKind = "failsafe" if is_failsafe_text(text) else "statustext"
+    return [Event(at_us, kind, severity_of(severity), text, float(severity))]
+
+
+def is_failsafe_text(text: str) -> bool:
+    """Whether a vehicle's text says that a failsafe acts now."""
+    return _FAILSAFE.search(text) is not None and _NOT_NOW.search(text) is None
+
+
+def severity_of(level: int) -> Severity:
+    """MAV_SEVERITY, 0 (emergency) to 7 (debug), as an event's severity."""
+    return _SEVERITIES[min(max(level, 0), 7)]
 
 
 def clean_text(raw: bytes) -> str:
