@@ -5,6 +5,7 @@ The recorder takes the copies over when the transaction is on disk, and drops th
 
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +13,7 @@ from agent import store
 from agent.policy import Totals
 from agent.sealing import Chain, Content, Signer, seal
 from agent.session import Identity, RecorderState, pack_state
-from agent.tally import Tally, count
+from agent.tally import Source, Tally, count
 from agent.waiting import Loss
 from shared import batch as wire
 from shared import envelope
@@ -36,6 +37,8 @@ class Pending:
     losses: dict[str, Loss] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     losses_since_us: int | None = None
+    left_out: Counter[Source] = field(default_factory=Counter)
+    """Frames since the last batch that are not recorded, by rule (an offload's answers)."""
 
     def saw_damage(self, bad_crc: int, junk_bytes: int) -> None:
         """Damage on the wire."""
@@ -89,6 +92,7 @@ class Change:
         state, counts = self.state, self.pending.counts
         tally, state.wire = count(frames, state.wire)
         tally.bad_crc, tally.junk_bytes = counts.bad_crc, counts.junk_bytes
+        tally.wire_lost -= self.pending.left_out  # those came
         covered = state.covered_us if state.covered_us is not None else int(frames.time_us.min()) - 1
         until = max(covered, int(frames.time_us.max()))
         content = Content(
@@ -99,7 +103,7 @@ class Change:
         )  # fmt: skip
         state.covered_us = until
         self._put(content, tally)
-        self.pending.counts = Counts()
+        self.pending.counts, self.pending.left_out = Counts(), Counter()
 
     def put_records(self, records: tuple[Record, ...]) -> None:
         """Seal records into one batch of the alert lane."""

@@ -1,9 +1,10 @@
 """Companion manners on the link: HEARTBEAT at 1 Hz, message rates asked for and put back, text to the pilot.
 
-Never a command of flight: the one command sent is MAV_CMD_SET_MESSAGE_INTERVAL. Messages are MAVLink 2, encoded by the
-frozen layouts (shared.layouts), as mavlink.io "Packet Serialization" says.
+Never a command of flight: the one command sent is MAV_CMD_SET_MESSAGE_INTERVAL; for an offload, what MAY_SAY names.
+Messages are MAVLink 2, encoded by the frozen layouts (shared.layouts), as mavlink.io "Packet Serialization" says.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,13 @@ from fastcrc import crc16
 
 from agent.session import Identity
 from firmware_bridge import rates
+from firmware_bridge.log_request import LOG_REQUEST_DATA, LOG_REQUEST_END, LOG_REQUEST_LIST
+from firmware_bridge.mavftp import FILE_TRANSFER_PROTOCOL, Message
 from shared.layouts import LAYOUTS
 
 STATUSTEXT = 253
+MAY_SAY = frozenset({FILE_TRANSFER_PROTOCOL, LOG_REQUEST_LIST, LOG_REQUEST_DATA, LOG_REQUEST_END})
+"""What `say` passes on: requests for files and logs."""
 SEVERITY = {"critical": 2, "warning": 4, "info": 6}
 """Finding severity -> MAV_SEVERITY."""
 _TEXT_BYTES = 50
@@ -28,6 +33,7 @@ class Voice:
     def __init__(self, sysid: int) -> None:
         self.sysid = sysid
         self._seq = 0
+        self._lock = threading.Lock()
 
     def frame(self, msgid: int, values: dict[str, Any]) -> bytes:
         """One MAVLink 2 frame of a known message; fields that are not named are 0."""
@@ -36,8 +42,9 @@ class Voice:
         for name, value in values.items():
             row[name] = value
         payload = row.tobytes().rstrip(b"\0") or b"\0"
-        head = bytes((len(payload), 0, 0, self._seq, self.sysid, rates.COMPANION_COMPID)) + msgid.to_bytes(3, "little")
-        self._seq = (self._seq + 1) & 0xFF
+        with self._lock:
+            number, self._seq = self._seq, (self._seq + 1) & 0xFF
+        head = bytes((len(payload), 0, 0, number, self.sysid, rates.COMPANION_COMPID)) + msgid.to_bytes(3, "little")
         crc = int(crc16.mcrf4xx(head + payload + bytes((layout.crc_extra,))))
         return b"\xfd" + head + payload + crc.to_bytes(2, "little")
 
@@ -79,6 +86,12 @@ class Companion:
     def tell_pilot(self, severity: str, text: str) -> bool:
         """A STATUSTEXT for the ground station. Whether it was sent."""
         return self._voice is not None and self._send(self._voice.statustext(severity, text))
+
+    def say(self, message: Message) -> bool:
+        """A request of an offload, from any thread. Whether it was sent. ValueError for any other message."""
+        if message[0] not in MAY_SAY:
+            raise ValueError(f"message {message[0]} is never sent")
+        return self._voice is not None and self._send(self._voice.frame(*message))
 
     def leave(self) -> None:
         """Put the rates back."""

@@ -23,6 +23,7 @@ from agent.findings import FindingEngine
 from agent.https import HttpsUplink
 from agent.identity import Identity
 from agent.link import LinkReader
+from agent.offload import Offload
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
 from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
@@ -41,6 +42,8 @@ log = logging.getLogger("dbx.agent")
 STEP_S = 0.1
 STATUS_EVERY_S = 5.0
 STATUS_FILE = "status.json"
+MOST_LIVE_WAITING = 8
+"""Live batches that may wait before an offload pauses."""
 
 
 class AnyUplink(Protocol):
@@ -81,6 +84,7 @@ class Daemon:
             self.log_source.skip(self.recorder.state.position)
         self.uplink = self._make_uplink()
         self.pipeline = self._make_pipeline()
+        self.offload = self.pipeline.offload = self._make_offload()
 
     # --- parts
 
@@ -129,6 +133,27 @@ class Daemon:
         pipeline.directive_version = version if isinstance(version, int) else 0
         pipeline.is_hub_live = lambda: self.uplink is not None and self.uplink.is_live
         return pipeline
+
+    def _make_offload(self) -> Offload | None:
+        """None without a link that may be written to."""
+        settings = self.settings
+        if not settings.offload.enabled or self.reader is None or not settings.link.is_writable:
+            return None
+        folder = settings.data_dir / "offload"
+        offload = Offload(settings.offload, folder, self.pipeline.companion.say, self._take_log, self._is_live_waiting)
+        self.reader.tap = offload.tap
+        return offload
+
+    def _take_log(self, path: Path) -> bool:
+        """A log that an offload has fetched. Whether the import has taken it over."""
+        return False
+
+    def _is_live_waiting(self) -> bool:
+        """Whether live batches wait though the hub is reached: the machine or its network has enough to do."""
+        if self.uplink is None or not self.uplink.is_live:
+            return False
+        queued = self._queued()
+        return sum(queued.get(lane, (0, 0))[0] for lane in (Lane.alert, Lane.live)) > MOST_LIVE_WAITING
 
     # --- running
 
@@ -220,6 +245,9 @@ class Daemon:
         if self.uplink is not None:
             uplink = self.uplink
             self._thread("uplink", lambda: uplink.run(self._end_uplink))
+        if self.offload is not None:
+            offload = self.offload
+            self._thread("offload", lambda: offload.run(self.stop))
         self._thread("health", self._health)
         tell_service_manager("READY=1")
 
@@ -281,6 +309,7 @@ class Daemon:
             "unreceipted_oldest_s": uplink.unreceipted_oldest_s if uplink else 0,
             "store_bytes": recorder.store.size_bytes(),
             "quota_bytes": recorder.policy.quota_bytes, "write_trouble": recorder.write_failed, "fatal": self.fatal,
+            "offload": self.offload.status() if self.offload else None,
             "disk_bytes_per_hour": int((written_bytes() - self._written_at_start) / hours),
         } | asdict(recorder.totals)  # fmt: skip
 

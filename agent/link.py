@@ -197,6 +197,8 @@ class LinkReader:
         self.is_open = False
         self.trouble = ""
         self.bytes_in = 0
+        self.tap: Callable[[bytes], None] = lambda data: None
+        """Is given everything that comes, after the inbox; must not wait."""
         self._settings = settings
         self._clock = clock
         self._port: Port | None = None
@@ -229,6 +231,7 @@ class LinkReader:
             data += port.drain()
             self.bytes_in += len(data)
             self.inbox.put(at_us, data)
+            self.tap(data)
 
     def send(self, data: bytes) -> bool:
         """Send now or not at all."""

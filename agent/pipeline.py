@@ -14,6 +14,7 @@ from typing import Protocol
 from agent import directives
 from agent.clock_model import ClockModel
 from agent.companion import Companion
+from agent.offload import Offload
 from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
 from agent.sealing import LONGEST_US
@@ -58,6 +59,7 @@ class Pipeline:
         self.directive_version = 0
         self.is_hub_live: Callable[[], bool] = lambda: False
         self.companion = companion
+        self.offload: Offload | None = None
         self._source = source
         self._engine = engine
         self._has_statustext = has_statustext
@@ -80,6 +82,8 @@ class Pipeline:
         if len(taken.frames):
             self._record(taken, now)
         self._reconcile(now)
+        if self.offload is not None:
+            self.offload.look(self.watch.vehicle, self.watch.is_disarmed)
         while self.directives:
             self.directive_version = directives.enact(
                 self.recorder, self.directives.popleft(), self.directive_version, now
@@ -116,7 +120,9 @@ class Pipeline:
 
     def _record(self, taken: Taken, now: Now) -> None:
         """Give the frames to the recorder, with a batch boundary where the vehicle arms, disarms or reboots."""
-        frames = taken.frames
+        frames = self._to_record(taken.frames)
+        if not len(frames):
+            return
         self._cross_jump(int(frames.time_us[0]), now)
         self._newest_us = int(frames.time_us[-1])
         sightings, samples = self.watch.update(frames)
@@ -134,6 +140,16 @@ class Pipeline:
             self.recorder.journal_now(now)
         self._second.append(frames)
 
+    def _to_record(self, frames: Frames) -> Frames:
+        """The frames without an offload's answers, whose content is kept as a log."""
+        vehicle = self.watch.vehicle
+        if self.offload is None or vehicle is None:
+            return frames
+        frames, count = self.offload.leave_out(frames)
+        if count:
+            self.recorder.left_out((vehicle.sysid, vehicle.compid), count)
+        return frames
+
     def _add(self, frames: Frames, start: int, stop: int, first: int | None, now: Now) -> None:
         if stop > start:
             self.recorder.add(frames.slice(start, stop), now, None if first is None else first + stop)
@@ -150,6 +166,8 @@ class Pipeline:
             self.recorder.new_boot(now)
             self.clock.forget()
             self.companion.ask_again()
+            if self.offload is not None:
+                self.offload.rebooted()
 
     def _cross_jump(self, first_us: int, now: Now) -> None:
         """A boundary where a log's clock jumps: back, it has begun anew, and no time may be covered twice; far ahead,

@@ -7,6 +7,7 @@ gap record. What the disk and the hub do to the store is in `keeper.py`.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 
 import cbor2
@@ -247,6 +248,10 @@ class Recorder(Keeper):
     def lost(self, reason: str, loss: Loss) -> None:
         """Own up to a loss; a gap record goes out with the next batch."""
         self.pending.lost(reason, loss)
+
+    def left_out(self, source: tuple[int, int], count: int) -> None:
+        """So many frames of a source came and are not recorded, by rule: no loss on the wire."""
+        self.pending.left_out = self.pending.left_out + Counter({source: count})
 
     def unwritten(self) -> list[Frames]:
         """What is only in memory."""

@@ -99,6 +99,19 @@ class FindingsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OffloadSettings:
+    """The autopilot's logs, fetched over the link."""
+
+    enabled: bool = _key(False)
+    settle_s: float = _key(30.0, _between(0, 3600), _NUMBER)
+    newest_first: bool = _key(True)
+    burst: str = _key("auto", _one_of("auto", "always", "never"))
+    max_kb_s: float = _key(500, _between(0, 1 << 20), _NUMBER)
+    max_mb_per_hour: float = _key(2000, _between(1, 1 << 24), _NUMBER)
+    max_log_mb: float = _key(1024, _between(1, 4096), _NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """All settings. Paths are absolute or relative to the settings file's folder."""
 
@@ -109,6 +122,7 @@ class AgentSettings:
     recording: RecordingSettings = RecordingSettings()
     uplink: UplinkSettings = UplinkSettings()
     findings: FindingsSettings = FindingsSettings()
+    offload: OffloadSettings = OffloadSettings()
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -116,6 +130,7 @@ SECTIONS: dict[str, type[Any]] = {
     "recording": RecordingSettings,
     "uplink": UplinkSettings,
     "findings": FindingsSettings,
+    "offload": OffloadSettings,
 }
 DEFAULT_PATH = Path("/etc/dbx/agent.toml")
 
