@@ -105,8 +105,8 @@ def _reject(out: Timeline, scanned: Scanned, places: NDArray[np.int64]) -> None:
     is_chained = first == 0 or ends[first - 1] == scanned.at[first]
     is_chained &= last + 1 == len(ends) or ends[last] == scanned.at[last + 1]
     start = int(scanned.at[first])
+    out.time_us[places] = NO_TIME
     if is_chained:
-        out.time_us[places] = NO_TIME
         out.damage.append((start, start, "bad_time"))
     else:
         out.dropped[first : last + 1] = True

@@ -4,8 +4,8 @@ A head is A3 95 and a type. A message ends where its FMT says, and there the nex
 every head is followed by the next one, so the chain is checked for all heads at once, and Python looks only at FMT
 messages, at heads that chance put in a payload, and at damage. After damage the walk takes up the chain again only at
 a message of a known type that another head (or the end of the log) follows exactly.
-A message that is followed by no head: when a chain begins inside it, or after a gap too short to have been a message,
-its own bytes are damaged and it is lost; else what follows it is.
+A message that no head follows is most likely damaged itself: it is kept only where what follows shows that the damage
+began behind it (`_Walk._is_whole`).
 Speed on 2 shared cores: docs/logs.md.
 """
 
@@ -20,8 +20,6 @@ from firmware_bridge.dataflash_formats import FMT_TYPE, HEAD_BYTES, MAGIC, Forma
 MAX_SIZE = 255
 LOOK_AHEAD = 2 * MAX_SIZE + HEAD_BYTES
 """Bytes behind a broken message that must be there to judge it."""
-SHORTEST_MESSAGE = 4
-"""A gap below this is no lost message: bytes came into the message before it."""
 SHORTEST_FILL = 16
 """From this many bytes on a hole is called by what fills it: zeros, erased (flash never written)."""
 
@@ -125,9 +123,10 @@ class _Walk:
         if self._corrected(last):
             return last, self.at[last], True
         found, resumed = self._resync(last + 1)
-        if found >= 0 and resumed < end + SHORTEST_MESSAGE:
-            self._lost(self.at[last], resumed, "bad_length")
-            return found, resumed, True
+        if found >= 0 and resumed < end:
+            return self._lose_to(last, resumed, "bad_length", found)
+        if not self._is_whole(last, end, resumed):
+            return self._lose_to(last, resumed, "bad_header", found)
         self._take(last, last + 1)
         if self.types[last] == FMT_TYPE:
             self._define(last)
@@ -135,10 +134,44 @@ class _Walk:
         self._lost(end, resumed, "torn_end" if MAGIC.startswith(self.data[end:]) else "bad_header")
         return found, resumed, found >= 0
 
+    def _is_whole(self, last: int, end: int, resumed: int) -> bool:
+        """Whether a message with damage behind it, [end, resumed), ends before the damage begins.
+
+        So it is when the gap is another message that lost its head (of a known size, something of the head left or all
+        three bytes overwritten alike, and no head elsewhere in it); when it is a hole (zeros, erased) and the message
+        does not run out in more of the same than the last one of its kind did; and when hardly anything follows.
+        """
+        gap = self.data[end:resumed]
+        if len(gap) <= len(MAGIC) and resumed == len(self.data):
+            return MAGIC.startswith(gap)
+        if len(gap) in self.formats.sizes and self._had_head(gap):
+            return not self._begins(last + 1, resumed)
+        if named_fill(gap, "") == "":
+            return False
+        filler = gap[-1:]
+        message = self._message(last)
+        before = np.flatnonzero(self.kinds[:last] == self.kinds[last])
+        usual = self._message(int(before[-1])) if len(before) else b""
+        return _run_out(message, filler) <= _run_out(usual, filler)
+
+    def _had_head(self, gap: bytes) -> bool:
+        is_left = gap[0] == MAGIC[0] or gap[1] == MAGIC[1] or self.formats.sizes[gap[2]] == len(gap)
+        return bool(is_left) or len(set(gap[:HEAD_BYTES])) == 1
+
+    def _begins(self, index: int, before: int) -> bool:
+        """Whether the head `index` stands before a place, and its type is known."""
+        return index < self.n and self.at[index] < before and self.size[index] > 0
+
+    def _message(self, index: int) -> bytes:
+        return self.data[self.at[index] : self.at[index] + self.size[index]]
+
     def _lose(self, index: int, reason: str) -> tuple[int, int, bool]:
         found, resumed = self._resync(index + 1)
         if reason == "torn_end" and found >= 0:
             reason = "bad_length"
+        return self._lose_to(index, resumed, reason, found)
+
+    def _lose_to(self, index: int, resumed: int, reason: str, found: int) -> tuple[int, int, bool]:
         self._lost(self.at[index], resumed, reason)
         return found, resumed, found >= 0
 
@@ -201,6 +234,11 @@ class _Walk:
     def _lost(self, start: int, end: int, reason: str) -> None:
         if end > start:
             self.damage.append((start, end, named_fill(self.data[start:end], reason)))
+
+
+def _run_out(message: bytes, filler: bytes) -> int:
+    """How many bytes of filler a message ends with."""
+    return len(message) - len(message.rstrip(filler))
 
 
 def named_fill(lost: bytes, reason: str) -> str:

@@ -47,9 +47,9 @@ def time_field(format_: Format, has_clock: bool = True) -> tuple[str, int] | Non
 
 
 def stamps(rows: NDArray[Any], name: str, scale: int) -> NDArray[np.int64]:
-    """A time field in us, int64; what is beyond all sense becomes LATEST_US + 1."""
+    """A time field in us, int64; what is beyond all sense becomes one above LATEST_US."""
     raw = rows[name]
-    limit = (LATEST_US + 1) // scale
+    limit = LATEST_US // scale + 1
     if raw.dtype.itemsize == 8:
         raw = np.clip(raw, 0, limit)
     return raw.astype(np.int64) * scale
