@@ -22,6 +22,7 @@ COMMANDS = {
     "hub": ("hub.cli", "hub"),
     "models": ("models.cli", "models"),
     "verify": ("hub.verify", "hub"),
+    "export": ("hub.export.cli", "hub"),
     "doctor": ("hub.doctor", "hub"),
 }
 
@@ -38,6 +39,7 @@ usage: dbx COMMAND [options]        (each command answers --help)
   models    train, evaluate and package the anomaly models
               train evaluate show
   verify    check an exported evidence file offline: verify FILE
+  export    recorded logs as csv, parquet, mcap, geojson, kml, gpx: export FILE ... --format FORMAT [--private]
   doctor    check that this machine has what the demo and the tests need
   test      all checks: style, types, then every test      test [--fast] [pytest arguments]
   bench     measure: bench NAME [--json ...]; without a name, lists the benches
