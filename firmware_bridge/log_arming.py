@@ -10,7 +10,8 @@ from firmware_bridge.log_rows import History, SourceRows, Times
 from firmware_bridge.log_sources import DATAFLASH, ULOG, TableSource
 from firmware_bridge.log_tables import NO_TIME, LogFormat, Text
 
-EV_ARMED, EV_DISARMED = 10, 11  # 15, auto armed, comes on the ground too: hundreds of times before arming
+EV_ARMED, EV_DISARMED = 10, 11
+_EV_AUTO_ARMED = 15  # comes on the ground too, hundreds of times before arming: only the last resort
 _PX4_ARMED = 2
 _TEXTS = {"Arming motors": True, "Throttle armed": True, "Disarming motors": False, "Throttle disarmed": False}
 _MOVING = {"groundspeed_mps": 3.0, "throttle_pct": 20.0}
@@ -43,10 +44,12 @@ class Cycle:
 
 @dataclass(slots=True)
 class Arming:
-    """One boot's word on arming. by: kinds of evidence, the best first, and what each said."""
+    """One boot's word on arming. by: what each kind of evidence said. moving_s: some seconds in which it moved.
+    auto_us: when ArduCopter first took itself for flying (EV 15)."""
 
     by: dict[str, list[Said]] = field(default_factory=dict)
     moving_s: set[int] = field(default_factory=set)
+    auto_us: int | None = None
 
     def said(self) -> list[Said]:
         """What the best evidence says, in order of time, changes alone."""
@@ -72,6 +75,9 @@ class Arming:
         for kind, table, name in _EVIDENCE[log_format]:
             for rows in history.rows(TableSource(table, (), needs=(name,))):
                 self.tell(kind, _said(kind, name, rows))
+                if name == "Id" and self.auto_us is None:
+                    auto = rows.time_us[rows.value(name) == _EV_AUTO_ARMED]
+                    self.auto_us = int(auto[0]) if len(auto) else None
         self.tell("text", [Said(t.time_us, _TEXTS[t.text.strip()], True) for t in texts if t.text.strip() in _TEXTS])
         if len(self.moving_s) < _LEAST_MOVING_S:
             self._watch(log_format, history)
@@ -93,7 +99,8 @@ class Arming:
         said = [s for s in self.said() if s.time_us != NO_TIME]
         if not said:
             moved = len(self.moving_s) >= _LEAST_MOVING_S and last_us > first_us
-            return [Cycle(first_us, last_us, "no arming in the log, but it moved")] if moved else []
+            start = first_us if self.auto_us is None else min(max(self.auto_us, first_us), last_us)
+            return [Cycle(start, last_us, "no arming in the log, but it moved")] if moved else []
         return _cycles(said, first_us, last_us)
 
 

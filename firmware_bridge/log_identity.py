@@ -153,9 +153,8 @@ def _byte(value: float | None) -> int:
 
 
 def release_text(number: int) -> str:
-    """A packed version (ver_sw_release, flight_sw_version) as "1.15.0", "1.16.0-beta"."""
-    kind = _KINDS.get(number & 0xFF, "")
-    return f"{number >> 24 & 0xFF}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}{kind}"
+    """A packed version (ver_sw_release) as "1.15.0". Its low byte, the kind of release, says dev of most releases."""
+    return f"{number >> 24 & 0xFF}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}"
 
 
 def ids_of_words(*words: int) -> list[str]:

@@ -28,7 +28,7 @@ _SPEED_RANGE = (0.8, 1.25)
 
 @dataclass(slots=True)
 class BootReading:
-    """One boot so far; the fields from `first_us` on are filled in at the end."""
+    """One boot so far; the fields from `first_us` on are filled in at the end. begun_us: when a ULog says it began."""
 
     start: int
     latest_us: int
@@ -39,6 +39,7 @@ class BootReading:
     mavlink: MavlinkBoot = field(init=False)
     gps: LogClock = field(init=False)
     computer: LogClock = field(init=False)
+    begun_us: int = 0
     first_us: int = 0
     last_us: int = 0
     mapping: TimeMapping = UNKNOWN
@@ -123,12 +124,16 @@ class LogReading:
         boot.computer.add(*computer_moments(boot.history))
         boot.arming.read(self.format, boot.history, portion.texts)
         self.identity.read(portion)
+        begun = portion.info.get("start_timestamp")
+        boot.begun_us = begun if isinstance(begun, int) else boot.begun_us
         if self.format == "ulog" and not self.identity.vehicle_type:
             self.identity.vehicle_type = _px4_type(boot.history)
 
     def _settle_tables(self, boot: BootReading) -> None:
         boot.first_us, boot.last_us = boot.span.bounds()
         boot.holes_us = boot.span.holes_us
+        if boot.first_us < boot.begun_us <= boot.last_us:
+            boot.first_us = boot.begun_us
         boot.mapping, is_since_boot = boot.gps.mapping(), boot.first_us < EARLIEST_US
         if boot.mapping.source == ClockSource.unknown:
             by_computer = boot.computer.mapping()
