@@ -22,12 +22,14 @@ from agent.directives import Refusal, policy_from
 from agent.findings import FindingEngine
 from agent.https import HttpsUplink
 from agent.identity import Identity
+from agent.imports_thread import ImportsThread
 from agent.link import LinkReader
 from agent.offload import Offload
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
 from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
 from agent.repeated import Repeated
+from agent.sending import Outbox
 from agent.settings import AgentSettings
 from agent.source import LinkSource, LogSource
 from agent.uplink import Uplink
@@ -58,6 +60,7 @@ class AnyUplink(Protocol):
     directives: "Any"
 
     def wake(self) -> None: ...
+    def send_too(self, imports: Outbox) -> None: ...
     def run(self, stop: threading.Event) -> None: ...
 
 
@@ -245,6 +248,8 @@ class Daemon:
         if self.uplink is not None:
             uplink = self.uplink
             self._thread("uplink", lambda: uplink.run(self._end_uplink))
+            imports = ImportsThread(self.settings.data_dir, self.identity, uplink)
+            self._thread("imports", lambda: imports.run(self._end_uplink))
         if self.offload is not None:
             offload = self.offload
             self._thread("offload", lambda: offload.run(self.stop))

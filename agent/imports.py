@@ -8,6 +8,7 @@ After a kill, adding the log again goes on where it ended: packing is determinis
 
 import fcntl
 import hashlib
+import itertools
 import logging
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import imports_store, store
 from agent.identity import Identity
@@ -28,8 +30,6 @@ from agent.recorder_clock import machine_boot, now_us
 from agent.salvage import open_store
 from agent.sealing import Chain, Content, seal
 from agent.store import SEQ_BITS, OutboxRow
-from firmware_bridge.log_source import LogSource
-from firmware_bridge.log_survey import Survey
 from shared import envelope
 from shared.batch import GENESIS
 from shared.errors import Refused
@@ -38,11 +38,17 @@ from shared.receipt import Receipt, decode_log_receipt
 from shared.records import LogManifest, LogPart, Record
 from shared.topics import Lane
 
+if TYPE_CHECKING:
+    from firmware_bridge.log_source import LogSource
+    from firmware_bridge.log_survey import Survey
+
 with without("pandas"):
     from sqlite_utils import Database
 
 log = logging.getLogger("dbx.imports")
 FILE = "imports.db"
+MOST_RECEIPTS = 100
+"""Taken in one transaction."""
 SLICE_BYTES = 128 << 10
 SHARED_SLICE_BYTES = 32 << 10
 """Of an aircraft's own logs: they share the link with what is happening now, which waits for one slice at most."""
@@ -114,7 +120,7 @@ class ImportQueue:
     # --- adding
 
     def add(
-        self, source: LogSource, survey: Survey, aircraft: uuid.UUID | None, origin: str,
+        self, source: "LogSource", survey: "Survey", aircraft: uuid.UUID | None, origin: str,
         progress: Progress | None = None,
     ) -> Imported:  # fmt: skip
         """Queue a log; a log that is queued is left as it is, but for an aircraft that was not known.
@@ -152,7 +158,7 @@ class ImportQueue:
             yield
 
     def _begin(
-        self, before: ImportRow | None, source: LogSource, survey: Survey, aircraft: uuid.UUID | None, origin: str
+        self, before: ImportRow | None, source: "LogSource", survey: "Survey", aircraft: uuid.UUID | None, origin: str
     ) -> ImportRow:
         """The row of a log that is new, or whose import was broken off: then readers of the queue start anew, because
         its batches are older than what they have read."""
@@ -167,7 +173,7 @@ class ImportQueue:
                 self._next_generation(conn)
         return row
 
-    def _packed(self, row: ImportRow, source: LogSource, progress: Progress) -> Imported:
+    def _packed(self, row: ImportRow, source: "LogSource", progress: Progress) -> Imported:
         try:
             return self._pack(row, source, progress)
         except PackedOtherwise:  # one stream never holds two packed forms of a log
@@ -176,7 +182,7 @@ class ImportQueue:
                 imports_store.put_import(conn, row)
             return self._pack(row, source, progress)
 
-    def _pack(self, row: ImportRow, source: LogSource, progress: Progress) -> Imported:
+    def _pack(self, row: ImportRow, source: "LogSource", progress: Progress) -> Imported:
         with self.store.lock:
             known = [s.packed for s in imports_store.slices(self.store.conn, row.stream_no)]
         sliced = SlicedLog(known, self._slice_bytes, lambda offset, slices: self._write(row, offset, slices))
@@ -227,10 +233,12 @@ class ImportQueue:
         heard: of another opening of this queue (an uplink's).
         """
         heard = self.heard if heard is None else heard
-        while heard:
+        while taken := list(itertools.islice(heard, MOST_RECEIPTS)):
             with self.store.transaction() as conn:
-                self._settle(conn, *heard[0])
-            heard.popleft()
+                for receipt, sealed in taken:
+                    self._settle(conn, receipt, sealed)
+            for _ in taken:
+                heard.popleft()
 
     def _settle(self, conn: sqlite3.Connection, receipt: Receipt, sealed: bytes) -> None:
         number = imports_store.stream_number(conn, receipt.stream)

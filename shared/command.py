@@ -34,6 +34,7 @@ usage: dbx COMMAND [options]        (each command answers --help)
               demo --once --speed max [--log FILE ...] [--json]    to the end of the logs, then report
   agent     the recorder on the aircraft
               enroll run status doctor stop
+              import PATH...   sync   card PATH            recorded logs, from any card, with a network or without
   hub       the cloud side
               up ingest api worker migrate broker-files org key aircraft audit
   models    train, evaluate and package the anomaly models
