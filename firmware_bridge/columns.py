@@ -66,8 +66,7 @@ class FrameColumns:
 
 def fields(group: MessageColumns) -> NDArray[np.void]:
     """The group's fields by name, [m], without a copy. KeyError for a message without a layout."""
-    payload = np.ascontiguousarray(group.payload)
-    return payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
+    return group.payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
 
 
 def header(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

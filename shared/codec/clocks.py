@@ -39,22 +39,27 @@ def times(x: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_], anchor: N
     """
     if not len(x):
         return x
-    origin = origins(np.where(is_ms, x * 1000, x), first, anchor)
     x = x.copy()
-    x[first] += np.where(anchor[first], 0, np.where(is_ms[first], origin // 1000, origin))
-    resets = first | anchor
-    begins = resets | is_ms
-    us = np.where(is_ms, 0, x)
+    senders = first.nonzero()[0]
+    origin = np.zeros(len(senders), np.int64)
+    if anchor.any():
+        origin = origins(np.where(is_ms, x * 1000, x), first, anchor)
+        origin = np.where(is_ms[senders], origin // 1000, origin)
+    x[senders] += np.where(anchor[senders], 0, origin)
+    begins = is_ms | first
+    begins |= anchor
+    us = x * ~is_ms
     run_at = begins.nonzero()[0]
+    lengths = np.diff(run_at, append=len(x))
     total = us.cumsum()
-    run = begins.cumsum() - 1
-    within = total - (total - us)[run_at][run]
-    ends = np.append(run_at[1:], len(x)) - 1
-    step = np.where(is_ms, x, 0)[run_at]
-    step[1:] += np.where(resets[run_at[1:]], 0, within[ends[:-1]] // 1000)
+    within = total - (total[run_at] - us[run_at]).repeat(lengths)
+    step = x[run_at] * is_ms[run_at]
+    resets = (first[run_at] | anchor[run_at]).nonzero()[0]
+    carried = within[run_at[1:] - 1] // 1000
+    carried[resets[1:] - 1] = 0
+    step[1:] += carried
     base = step.cumsum()
-    reset_runs = np.flatnonzero(resets[run_at])
-    which = np.cumsum(resets[run_at]) - 1
-    base -= (base - step)[reset_runs][which]
-    time: Ints = base[run] * 1000 + within
-    return time
+    base -= (base[resets] - step[resets]).repeat(np.diff(resets, append=len(base)))
+    base *= 1000
+    within += base.repeat(lengths)
+    return within
