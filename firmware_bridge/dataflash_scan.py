@@ -15,7 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.dataflash_formats import FMT_TYPE, HEAD_BYTES, MAGIC, Format, Formats, parse_fmt
+from firmware_bridge.dataflash_formats import (
+    FMT_SIZE,
+    FMT_TYPE,
+    HEAD_BYTES,
+    MAGIC,
+    Format,
+    Formats,
+    parse_fmt,
+    repaired_fmt,
+)
 
 MAX_SIZE = 255
 LOOK_AHEAD = 2 * MAX_SIZE + HEAD_BYTES
@@ -173,6 +182,11 @@ class _Walk:
 
     def _lose_to(self, index: int, resumed: int, reason: str, found: int) -> tuple[int, int, bool]:
         self._lost(self.at[index], resumed, reason)
+        if self.types[index] == FMT_TYPE and found >= 0:
+            raw = self.data[self.at[index] + HEAD_BYTES : resumed]
+            format_ = repaired_fmt(raw, self.data) if len(raw) <= FMT_SIZE else None
+            if format_ is not None and format_.type not in self.formats.by_type:
+                self._apply(format_, found)
         return found, resumed, found >= 0
 
     def _resync(self, index: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ def groups_of(data: bytes, scanned: Scanned) -> list[Group]:
     """The messages of a scanned piece by format, in the order of their kinds."""
     order = np.argsort(scanned.kinds.astype(np.uint16), kind="stable")  # numpy sorts 16 bits by radix
     kinds = scanned.kinds[order]
-    starts = np.flatnonzero(np.diff(kinds, prepend=-1))
+    edges = np.flatnonzero(np.diff(kinds, prepend=-1, append=-1))
     groups = []
-    for start, end in zip(starts, [*starts[1:], len(kinds)], strict=True):
+    for start, end in pairwise(edges.tolist()):
         format_ = scanned.formats[int(kinds[start])]
         index = order[start:end]
         groups.append(Group(format_, index, gather(data, format_, scanned.at[index])))

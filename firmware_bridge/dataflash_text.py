@@ -16,6 +16,8 @@ from firmware_bridge.log_tables import NO_TIME, LogFormat, Text
 FREE_BYTES = 1 << 16
 """Free lines are looked for in so much of a log's start."""
 LONGEST_TEXT = 512
+MAX_FORMATS = 1024
+"""More in one block are no log's: firmware has 256 at most."""
 UNKNOWN, FREE, BAD = -1, -2, -3
 """Kinds of lines that are no messages: no FMT names their type, before the first FMT, not to be read."""
 
@@ -53,7 +55,7 @@ class DataFlashTextReader(BlockReader):
         kinds = np.array([places.get(name, UNKNOWN) for name in lines.names], np.int64)[lines.named]
         for index in np.flatnonzero(kinds == 0).tolist():
             format_ = parse_fmt_line(lines.bodies(np.array([index]))[0])
-            if format_ is None:
+            if format_ is None or len(formats) > MAX_FORMATS:
                 kinds[index] = BAD
             elif format_ != self._by_name.get(format_.name.encode()):
                 which = np.array([name == format_.name.encode() for name in lines.names])[lines.named]
