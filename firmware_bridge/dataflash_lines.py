@@ -89,7 +89,8 @@ class Lines:
         words8: NDArray[np.uint64] = np.ndarray((len(self.block) + 1,), "<u8", padded, 0, (1,))
         masks = np.array([(1 << 8 * n) - 1 for n in range(9)] + [0], np.uint64)
         keys, named = np.unique(words8[self.starts] & masks[np.minimum(lengths, 9)], return_inverse=True)
-        return [int(key).to_bytes(8, "little").rstrip(b"\0") for key in keys], named
+        names = [int(key).to_bytes(8, "little").rstrip(b"\0").removeprefix(b"\xef\xbb\xbf") for key in keys]
+        return names, named
 
     def bodies(self, which: NDArray[np.int64]) -> list[bytes]:
         """The text behind the first comma of some lines."""
@@ -134,6 +135,8 @@ def _columns(bodies: list[bytes], format_: TextFormat) -> dict[str, NDArray[Any]
         if any(kind.kind == "S" for kind, *_ in (format_.dtype.fields or {}).values()):
             tokens = joined.split(b",")
             columns = {n: _column(tokens[i::size], format_.dtype[n]) for i, n, _ in _named(format_)}
+        elif b",," in joined or b" ," in joined or b"\t" in joined or joined[-1:] in (b",", b" "):
+            return None  # numpy would take an empty field for a number
         else:
             values = np.fromstring(joined, sep=",").reshape(-1, size)
             columns = {n: values[:, i] for i, n, _ in _named(format_)}
