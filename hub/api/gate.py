@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 64 << 10
 BODY_S = 20.0
 SLOWEST_BYTES_PER_S = 50_000
 """Who sends a body slower than this (after BODY_S) holds a connection for nothing."""
-_LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES}
+_LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES, "/v1/device/logs": 512 << 10}
 _FLUSH_S = 1.0
 _MOST_WAITING = 20_000
 
