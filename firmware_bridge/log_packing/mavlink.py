@@ -55,7 +55,7 @@ def _at_each_byte(data: "bytes | bytearray | NDArray[Any]", dtype: str) -> "NDAr
 def decode(body: bytes, size: int) -> bytes:
     """The `size` bytes of log in a body. Refused(packing_malformed), or what a block is refused for."""
     cursor = Cursor(body)
-    runs = np.array([cursor.varint(size) for _ in range(cursor.varint(size))], np.int64)
+    runs = np.array([cursor.varint(size) for _ in range(cursor.varint(size + 1))], np.int64)
     frames = decode_block(cursor.rest()).frames()
     require(int(runs.sum()) == len(frames), "stamps")
     stamped = np.repeat(np.arange(len(runs)) % 2 == 0, runs)
