@@ -105,13 +105,28 @@ class BlockReader:
 
 
 class DataFlashReader(BlockReader):
-    """A LogReader (log_tables.py) of binary DataFlash."""
+    """A LogReader (log_tables.py) of binary DataFlash.
+
+    Messages of a type before its FMT are read in a second look when that FMT stands in the same block (the tail of one
+    log before the head of another): only if much less is lost then.
+    """
 
     format: LogFormat = "dataflash"
 
     def _scan(self, block: bytes, final: bool) -> tuple[Scanned, list[Group]]:
+        before = self._formats.copy()
         scanned = scan(block, self._formats, self._synced, final)
+        if scanned.damage and len(self._formats.by_type) > len(before.by_type):
+            later = before.copy()
+            later.add(self._formats)
+            again = scan(block, later, self._synced, final)
+            if _lost_bytes(again) < _lost_bytes(scanned) // 2:
+                scanned, self._formats = again, later
         return scanned, groups_of(block, scanned)
+
+
+def _lost_bytes(scanned: Scanned) -> int:
+    return sum(end - start for start, end, _ in scanned.damage)
 
 
 def _split(groups: list[Group], times: Timeline, bounds: list[int]) -> list[list[tuple[Group, slice]]]:

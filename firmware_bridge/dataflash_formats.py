@@ -142,6 +142,19 @@ class Formats:
         self.by_type[format_.type] = format_
         self.sizes[format_.type] = format_.size
 
+    def copy(self) -> "Formats":
+        """The same formats, to be changed on their own."""
+        copied = Formats(dict(self.by_type))
+        copied._unit_ids, copied._labels = dict(self._unit_ids), dict(self._labels)
+        copied._multipliers = dict(self._multipliers)
+        return copied
+
+    def add(self, other: "Formats") -> None:
+        """Puts formats in force for the types that have none yet."""
+        for format_ in other.by_type.values():
+            if format_.type not in self.by_type:
+                self.define(format_)
+
     def set_units(self, type_: int, units: str, multipliers: str) -> None:
         """What an FMTU says of the fields of a type: a unit's and a multiplier's letter for each."""
         self._unit_ids[type_] = units, multipliers

@@ -144,6 +144,17 @@ def test_a_second_header_begins_a_boot() -> None:
     assert table(portions[1:], "FMT").time_us[0] == NO_TIME
 
 
+def test_the_tail_of_a_log_is_read_by_the_formats_of_the_next_one() -> None:
+    log = dataflash_log(4)
+    tail = log[log.index(b"\xa3\x95\x64", len(log) // 2) :]
+    first, second = read(tail + log)
+    assert first.damage == []
+    assert (first.end, second.is_new_boot) == (len(tail), True)
+    parts = [table([portion], "ATT").rows.tobytes() for portion in (first, second)]
+    assert parts[0]
+    assert parts[1].endswith(parts[0])
+
+
 def test_a_clock_that_falls_back_begins_a_boot() -> None:
     log = DataFlashWriter()
     log.define(192, "EV", "QB", "TimeUS,Id")
