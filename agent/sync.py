@@ -101,8 +101,7 @@ class Sync:
 
     def _learn_fleet(self) -> None:
         try:
-            if self._identity.is_station:
-                Fleet(self._queue).take(self._hub.get("/v1/device/fleet"))
+            Fleet(self._queue).take(self._hub.get("/v1/device/fleet"))
         except _UNHEARD as e:
             self.report.hub_trouble = plainly(e)
 

@@ -24,6 +24,7 @@ pytest_plugins = [
     "tests.fix_model_flights",
     "tests.fix_pages",
     "tests.fix_system",
+    "tests.fix_imports",
     "tests.fix_logs",
 ]
 
