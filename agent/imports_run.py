@@ -125,7 +125,7 @@ class Import:
         )
         self._saw(place, log)
         out.state = NEW if queued.is_new else ASSIGNED if queued.is_assigned else ALREADY
-        if owner.how in ("said", "asked") and owner.aircraft is not None:
+        if owner.how in ("said", "asked") and owner.aircraft is not None and not out.why:
             self.fleet.learn(owner.aircraft, found.hardware_ids)
         return self._outcome(out, log, queued.aircraft, queued.size_bytes, queued.packed_bytes, source)
 
