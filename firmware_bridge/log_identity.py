@@ -183,7 +183,7 @@ def ids_of_uid(uid: int, uid2: bytes) -> list[str]:
         return [f"mavlink:{uid:016x}"] if uid else []
     if len(uid2) == 18 and uid2[:2] == b"\0\x06" and not any(uid2[2:6]):
         return [f"mavlink:{bytes(uid2).hex()}", *ids_of_px4(bytes(uid2).hex())]
-    if len(raw) <= 12 and not raw.isascii():  # simulators put the computer's name there
+    if len(raw) <= 12 and not all(32 <= b < 127 for b in raw):  # simulators put the computer's name there
         chip = bytes(uid2)[:12]
         return ids_of_words(*(int.from_bytes(chip[i : i + 4], "little") for i in (0, 4, 8)))
     return [f"mavlink:{raw.hex()}"]

@@ -186,7 +186,8 @@ class LogReading:
             part.holes_us = boot.span.holes_us if i == 0 else 0
             if follower is not None:
                 part.boot_us, part.speed = _since_boot(follower, first) if not reboots else (None, 1.0)
-                part.cycles = _within(follower.arming.cycles(boot.first_us, boot.last_us), first, last)
+                cycles = follower.arming.cycles(boot.first_us, boot.last_us)
+                part.cycles = _within(cycles, first, last, is_rebooted=last in reboots)
             out.append(part)
         return out
 
@@ -206,13 +207,13 @@ def _since_boot(follower: Follower, first_us: int) -> tuple[int | None, float]:
     return max(round(ms0 * 1000 - (t0 - first_us) * speed), 0), speed
 
 
-def _within(cycles: list[Cycle], first_us: int, last_us: int) -> list[Cycle]:
+def _within(cycles: list[Cycle], first_us: int, last_us: int, is_rebooted: bool) -> list[Cycle]:
     """The flights that begin in a boot; one that a reboot ends has no disarming."""
     out = []
     for c in cycles:
         if first_us <= c.start_us < last_us:
-            ends_early = c.end_us > last_us
-            why = ", ".join(filter(None, (c.why, "reboot" if ends_early else "")))
+            is_cut = is_rebooted and c.end_us >= last_us
+            why = ", ".join(filter(None, (c.why, "ends with a reboot" if is_cut else "")))
             out.append(Cycle(c.start_us, min(c.end_us, last_us), why))
     return out
 
