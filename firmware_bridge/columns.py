@@ -6,7 +6,7 @@ A `shared.codec` Block has the same shape; everything in this package takes eith
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,14 @@ class FrameColumns:
 def fields(group: MessageColumns) -> NDArray[np.void]:
     """The group's fields by name, [m], without a copy. KeyError for a message without a layout."""
     return group.payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
+
+
+def field(group: MessageColumns, name: str) -> NDArray[Any]:
+    """One field of the group, [m], without a copy: quicker than all. KeyError for a message without it."""
+    found = LAYOUTS[group.msgid].dtype.fields
+    assert found is not None
+    dtype, offset = found[name][:2]
+    return group.payload[:, offset : offset + dtype.itemsize].view(dtype)[:, 0]
 
 
 def header(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
