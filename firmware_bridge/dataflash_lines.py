@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.dataflash_formats import GAIN, Format, words
+from firmware_bridge.dataflash_tables import distinct
 
 STRINGS = {"n": 4, "N": 16, "Z": 64, "M": 16, "a": 256}
 """Format characters that are words in a text log: M is a mode's name or its number."""
@@ -88,9 +89,10 @@ class Lines:
         padded = self.block + bytes(8)
         words8: NDArray[np.uint64] = np.ndarray((len(self.block) + 1,), "<u8", padded, 0, (1,))
         masks = np.array([(1 << 8 * n) - 1 for n in range(9)] + [0], np.uint64)
-        keys, named = np.unique(words8[self.starts] & masks[np.minimum(lengths, 9)], return_inverse=True)
+        keyed = words8[self.starts] & masks[np.minimum(lengths, 9)]
+        keys = distinct(keyed)
         names = [int(key).to_bytes(8, "little").rstrip(b"\0").removeprefix(b"\xef\xbb\xbf") for key in keys]
-        return names, named
+        return names, np.searchsorted(keys, keyed)
 
     def bodies(self, which: NDArray[np.int64]) -> list[bytes]:
         """The text behind the first comma of some lines."""

@@ -11,6 +11,7 @@ Speed on 2 shared cores: docs/logs.md.
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,11 +226,19 @@ class _Walk:
         kind = format_.type if is_first else max(256, max(self.known) + 1)
         self.known[kind] = format_
         self.formats.define(format_)
-        which = np.flatnonzero(self.types[index:] == format_.type) + index
+        order, starts = self._by_type
+        which = order[starts[format_.type] : starts[format_.type + 1]]
+        which = which[np.searchsorted(which, index) :]
         self.sizes[which] = format_.size
         self.kinds[which] = kind
         which = which[which < self.n - 1]
         self._links[which] = self.heads[which] + format_.size == self.heads[which + 1]
+
+    @cached_property
+    def _by_type(self) -> tuple[NDArray[np.int64], list[int]]:
+        """The heads in the order of their types, and where each type begins there."""
+        counts = np.bincount(self.types, minlength=256)
+        return np.argsort(self.types, kind="stable"), [0, *np.cumsum(counts).tolist()]
 
     def _is_head(self, at: int) -> bool:
         return self.data[at : at + 2] == MAGIC and at + HEAD_BYTES <= len(self.data)

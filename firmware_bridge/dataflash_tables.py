@@ -72,7 +72,7 @@ def tables_of(
     format_, units = group.format, formats.units(group.format)
     times, places = time_us[index], at[index]
     field = formats.instance_field(format_)
-    values = np.unique(rows[field]) if field else np.zeros(1, np.int64)
+    values = distinct(rows[field]) if field else np.zeros(1, np.int64)
     if not field or not 1 < len(values) <= MAX_INSTANCES:
         instance = int(values[0]) if len(values) == 1 else 0
         return [Table(format_.name, instance, times, places, rows, format_.gain, units)]
@@ -81,6 +81,12 @@ def tables_of(
     return [
         Table(format_.name, v, times[w], places[w], plain[w].view(rows.dtype), format_.gain, units) for v, w in picks
     ]
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The different values, ascending. (numpy's own `unique` loads its masked arrays first: 40 ms.)"""
+    values = np.sort(values)
+    return values[np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])]
 
 
 def texts_of(table: Table) -> list[Text]:
