@@ -126,9 +126,9 @@ class LogHub:
         return rows[0][0] if len(rows[0]) == 1 else rows[0]
 
     def telemetry(self, org_id: uuid.UUID, flight: uuid.UUID) -> list[tuple[Any, ...]]:
-        """Rows of a flight, in order."""
+        """Rows of a flight, in order, without their ids."""
         query = 'SELECT * FROM flight_telemetry WHERE session_id = %s ORDER BY "timestamp"'
-        return [r[2:] for r in self.hub.rows(org_id, query, flight)]
+        return [r[3:] for r in self.hub.rows(org_id, query, flight)]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from hub.api import shapes
 from hub.api.auth import Operator, Owner, State, actor
 from hub.api.device_auth import authenticated_body
+from hub.api.log_uploads import spooled, take_upload
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
 from hub.api.problems import Problem, invalid, not_found
 from hub.api.routes_aircraft import find_aircraft
@@ -34,6 +35,12 @@ LogState = Literal["arriving", "whole", "damaged_in_transit", "parsed", "unassig
 _BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {}}, "description": "the log, byte for byte as it was imported"}
 }
+_LOG_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _CBOR = "application/cbor"
 _RECEIPT: dict[int | str, dict[str, Any]] = {200: {"content": {_CBOR: {}}, "description": "log receipt envelope"}}
 _NAMES = {"requestBody": {"required": True, "content": {_CBOR: {"schema": {"type": "string", "format": "binary"}}}}}
@@ -51,6 +58,24 @@ async def list_logs(
         state.tokens, "logs", rows, limit, log_view, lambda row: [row.first_seen_utc_us, row.sha256.hex()]
     )  # fmt: skip
     return answer(request, body)
+
+
+@router.post("/logs", status_code=202, response_model=shapes.UploadedLogs, openapi_extra=_LOG_BODY)
+async def upload_log(
+    request: Request, owner: Operator, state: State,
+    name: Annotated[str, Query(min_length=1, max_length=400, description="the file's name")] = "upload",
+    aircraft_id: Annotated[UUID | None, Query(description="whose log it is; without: by its hardware ids")] = None,
+) -> Response:  # fmt: skip
+    """Import a log, plain or packed (zst, gz, zip); the same again is the same log. It is read soon after."""
+    if state.parts.receiving is None:
+        raise Problem(503, "unavailable", "This process does not take logs.")
+    if aircraft_id is not None:
+        await _check_aircraft(state, owner.org_id, aircraft_id)
+    who = actor(request, owner)
+    async with spooled(request, state.parts.spool) as path, state.heavy:
+        names = await asyncio.to_thread(take_upload, state, who, path, name, aircraft_id)
+    items = [log_view(await find_log(state, owner.org_id, n)) for n in dict.fromkeys(names)]
+    return answer(request, {"items": items}, 202)
 
 
 @router.get("/logs/{sha256}", response_model=shapes.LogDetail)
@@ -80,9 +105,7 @@ async def assign_log(
     name = _name(sha256)
     await find_log(state, owner.org_id, name)
     if body.aircraft_id is not None:
-        craft = await find_aircraft(state, owner.org_id, body.aircraft_id)
-        if craft.kind != "aircraft":
-            raise invalid("not_an_aircraft", "A log belongs to an aircraft; this is a station.")
+        await _check_aircraft(state, owner.org_id, body.aircraft_id)
 
     def say(conn: "psycopg.Connection[tuple[object, ...]]") -> None:
         logs.assign(conn, owner.org_id, name, body.aircraft_id, f"key {owner.key_id}")
@@ -111,6 +134,12 @@ async def get_original(request: Request, owner: Owner, state: State, sha256: str
 def original(state: ApiState, who: Actor, delivery: DeliveryRow) -> Iterator[bytes]:
     """A log's bytes, in pieces; each page of envelopes is read in a transaction of its own."""
     return unpacked(lambda work: state.write_now(who, work), who.org_id, delivery)
+
+
+async def _check_aircraft(state: ApiState, org_id: UUID, aircraft_id: UUID) -> None:
+    craft = await find_aircraft(state, org_id, aircraft_id)
+    if craft.kind != "aircraft":
+        raise invalid("not_an_aircraft", "A log belongs to an aircraft; this is a station.")
 
 
 async def find_log(state: ApiState, org_id: UUID, name: bytes) -> LogView:

@@ -31,6 +31,8 @@ _MOVES = {"roll_rad": 0.01, "pitch_rad": 0.01, "yaw_rad": 0.1, "alt_rel_m": 0.5,
 """Standard deviation from which a signal says anything of time."""
 _NEAR = {"roll_rad": 0.06, "pitch_rad": 0.06, "yaw_rad": 0.2, "alt_rel_m": 6.0, "groundspeed_mps": 2.0}
 _NEAR_M = 60.0
+_ALIKE = 0.5
+"""Correlation from which two movements at one offset are taken for the same: a part of a second off lowers it."""
 _METRES_PER_DEGREE = 111_195.0
 
 
@@ -69,10 +71,11 @@ def _by_boot(log: Line, flight: Line) -> Match | None:
     if log.boot_at_us is None or flight.boot_at_us is None:
         return None
     offset = flight.boot_at_us - log.boot_at_us
-    if not _overlap(log, flight, offset):
+    is_dated = _are_dated(log, flight)
+    if not _overlap(log, flight, offset) or (is_dated and abs(offset) > _tolerance(log, flight)):
         return None
     found = agreement(log.grid, flight.grid, offset)
-    is_told_by_utc = _are_dated(log, flight) and abs(offset) <= GPS_TOLERANCE_US + _uncertainty(log, flight)
+    is_told_by_utc = is_dated and abs(offset) <= GPS_TOLERANCE_US + _uncertainty(log, flight)
     least = 0.5 if is_told_by_utc else 0.75
     if found is None:
         return Match(offset, "boot", None) if is_told_by_utc else None
@@ -141,13 +144,20 @@ def agreement(log: ChannelGrid, flight: ChannelGrid, offset_us: int) -> Agreemen
     for name in _SIGNALS:
         both = _both(log, flight, name, mine_at, their_at)
         if both is not None:
-            a, b = both
-            votes.append(float(np.median(np.abs(_difference(name, a, b)))) <= _NEAR[name])
-            moving |= bool(np.std(_difference(name, a, np.full_like(a, np.median(a)))) > 2 * _MOVES[name])
+            is_near = float(np.median(np.abs(_difference(name, *both)))) <= _NEAR[name]
+            a, b = (_difference(name, x, np.full_like(x, np.median(x))) for x in both)
+            is_moving = bool(max(np.std(a), np.std(b)) > 2 * _MOVES[name])
+            votes.append(is_near and (not is_moving or _correlation(a, b) >= _ALIKE))
+            moving |= is_moving
     distance = _distance_m(log, flight, mine_at, their_at)
     if distance is not None:
         votes += [distance <= _NEAR_M] * 2
     return Agreement(sum(votes) / len(votes), moving) if votes else None
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    spread = float(np.std(a) * np.std(b))
+    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread else 0.0
 
 
 def _both(

@@ -16,6 +16,10 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 MOST_BYTES = 1 << 16
 """Of a chunk: content without boundaries (zeros) is cut here."""
 _WINDOW = 8
+_LEAST_BYTES = 64
+"""From one place that looks like a boundary to the next: content that repeats itself would be cut everywhere."""
+_CONTEXT = _LEAST_BYTES + _WINDOW
+_MARK = np.uint64(0x5A5)
 CUTS = 4
 """Chunks that a part may have of its own: beginning, end, and where its middle was cut."""
 _SHARE = 0.97
@@ -25,21 +29,22 @@ class Fingerprint:
     """`feed` a log's bytes in any pieces; `result` is 8 bytes per chunk, in order."""
 
     def __init__(self) -> None:
+        self._before = b""
         self._open = b""
         self._prints: list[bytes] = []
 
     def feed(self, piece: bytes) -> None:
         """The next bytes."""
-        data = self._open + piece
-        start = 0
-        for stop in [*_boundaries(data).tolist(), len(data)]:
+        context, data = len(self._before), self._before + self._open + piece
+        start = context
+        for stop in [*(b for b in _boundaries(data).tolist() if b > context), len(data)]:
             while stop - start > MOST_BYTES:
                 self._add(data[start : start + MOST_BYTES])
                 start += MOST_BYTES
             if stop < len(data):
                 self._add(data[start:stop])
                 start = stop
-        self._open = data[start:]
+        self._before, self._open = data[max(0, start - _CONTEXT) : start], data[start:]
 
     def result(self) -> bytes:
         """The fingerprint of all that was fed."""
@@ -62,8 +67,9 @@ def _boundaries(data: bytes) -> NDArray[np.int64]:
         if count > 0:
             words = np.frombuffer(data, "<u8", count, shift)
             mixed = (words ^ (words >> np.uint64(29))) * _FACTOR
-            found.append(np.flatnonzero((mixed >> np.uint64(40)) & _MASK == 0) * _WINDOW + shift + _WINDOW)
-    return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+            found.append(np.flatnonzero((mixed >> np.uint64(40)) & _MASK == _MARK) * _WINDOW + shift + _WINDOW)
+    places = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    return places[np.diff(places, prepend=-_LEAST_BYTES) >= _LEAST_BYTES]
 
 
 def holds(whole: bytes, part: bytes) -> bool:

@@ -9,8 +9,9 @@ The better source wins, channel by channel and tick by tick; what it lacks is fi
 | live      | the aircraft's stream, as its recorder sent it             | there at once; fills what logs leave out |
 """
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -26,8 +27,8 @@ RANK: dict[Kind, int] = {"onboard": 0, "telemetry": 1, "live": 2}
 KIND_OF_FORMAT: dict[str, Kind] = {
     "dataflash": "onboard", "dataflash-text": "onboard", "ulog": "onboard", "tlog": "telemetry", "raw": "telemetry"
 }  # fmt: skip
-PAUSE_TICKS = 50
-"""A source that is away for less than this (5 s) has one span of provenance, with as many rows as are its own."""
+PAUSE_TICKS = 150
+"""A source that is away for less than this (15 s) has one span of provenance, with as many rows as are its own."""
 MOST_SPANS = 1_000
 SAME_EVENT_US = 2_500_000
 T = TypeVar("T")
@@ -127,24 +128,60 @@ def within(grid: ChannelGrid, window_us: tuple[int, int]) -> ChannelGrid:
 
 def merge_events(sources: Sequence[Sequence[tuple[T, Event]]]) -> list[tuple[T, Event]]:
     """Events of several sources, best first, in order of time: what two sources tell is told once, as the better one
-    tells it. T: whatever goes with an event."""
+    tells it (with the other's severity where it knows none). T: whatever goes with an event."""
     kept: list[tuple[T, Event]] = []
     for source in sources:
-        told: dict[tuple[str, object], list[int]] = {}
-        for _, event in kept:
-            told.setdefault(_subject(event), []).append(event.at_us)
-        new = [(with_it, event) for with_it, event in source if not _was_told(event, told)]
-        kept += new
-    return sorted(kept, key=lambda k: k[1].at_us)
+        better = _Better([event for _, event in kept])
+        new = [(with_it, e) for with_it, e in sorted(source, key=lambda k: k[1].at_us) if not better.has_told(e)]
+        kept = [(with_it, e) for (with_it, _), e in zip(kept, better.events, strict=True)]
+        kept = sorted([*kept, *new], key=lambda k: k[1].at_us)
+    return kept
 
 
-def _was_told(event: Event, told: dict[tuple[str, object], list[int]]) -> bool:
-    """Whether a better source tells of the same; that one stands for one event of this source alone."""
-    times = told.get(_subject(event), [])
-    near = [t for t in times if abs(t - event.at_us) <= SAME_EVENT_US]
-    if near:
-        times.remove(min(near, key=lambda t: abs(t - event.at_us)))
-    return bool(near)
+_STATES = {"armed": "arming", "disarmed": "arming", "takeoff": "air", "landed": "air", "mode": "mode", "gps": "gps"}
+"""Events that say what is so from then on: who begins to listen later tells as news what was so already."""
+
+
+class _Better:
+    """What better sources have told: `events`, in order of time."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+        self._places: dict[tuple[str, object], list[int]] = {}
+        self._states: dict[str, list[tuple[int, tuple[str, object]]]] = {}
+        for i, e in enumerate(events):
+            self._places.setdefault(_subject(e), []).append(i)
+            self._hold(e)
+
+    def has_told(self, event: Event) -> bool:
+        """Whether this is no news; each event of a better source stands for one event of the other, a state for any."""
+        places = self._places.get(_subject(event), [])
+        near = [i for i in places if abs(self.events[i].at_us - event.at_us) <= SAME_EVENT_US]
+        if near:
+            nearest = min(near, key=lambda i: abs(self.events[i].at_us - event.at_us))
+            places.remove(nearest)
+            self._grade(nearest, event)
+            return True
+        if self._is_so(event):
+            return True
+        self._hold(event)
+        return False
+
+    def _grade(self, place: int, event: Event) -> None:
+        """DataFlash keeps no severity of a text."""
+        told = self.events[place]
+        if told.kind == "statustext" and told.severity == "info" != event.severity:
+            self.events[place] = replace(told, kind=event.kind, severity=event.severity, value=event.value)
+
+    def _hold(self, event: Event) -> None:
+        if event.kind in _STATES:
+            insort(self._states.setdefault(_STATES[event.kind], []), (event.at_us, _subject(event)), key=lambda s: s[0])
+
+    def _is_so(self, event: Event) -> bool:
+        """Whether the newest that was told of this state is just that."""
+        told = self._states.get(_STATES.get(event.kind, ""), [])
+        at = bisect_right(told, event.at_us, key=lambda s: s[0])
+        return at > 0 and told[at - 1][1] == _subject(event)
 
 
 def _subject(event: Event) -> tuple[str, object]:
