@@ -9,13 +9,13 @@ from bisect import bisect_left
 import numpy as np
 
 from firmware_bridge.dataflash_clock import Boot, Timeline, timeline
-from firmware_bridge.dataflash_formats import Formats
+from firmware_bridge.dataflash_formats import FMT_TYPE, Formats
 from firmware_bridge.dataflash_parameters import ParameterMemory
 from firmware_bridge.dataflash_scan import Scanned, scan
 from firmware_bridge.dataflash_tables import Group, groups_of, learn_units, tables_of, texts_of
 from firmware_bridge.log_tables import Damage, LogFormat, Portion, Text
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 21
 
 
 class BlockReader:
@@ -116,7 +116,8 @@ class DataFlashReader(BlockReader):
     def _scan(self, block: bytes, final: bool) -> tuple[Scanned, list[Group]]:
         before = self._formats.copy()
         scanned = scan(block, self._formats, self._synced, final)
-        if scanned.damage and len(self._formats.by_type) > len(before.by_type):
+        is_news = len(self._formats.by_type) > len(before.by_type)
+        if is_news and scanned.damage and scanned.damage[0][0] < scanned.at[scanned.types == FMT_TYPE].max(initial=0):
             later = before.copy()
             later.add(self._formats)
             again = scan(block, later, self._synced, final)
@@ -131,8 +132,10 @@ def _lost_bytes(scanned: Scanned) -> int:
 
 def _split(groups: list[Group], times: Timeline, bounds: list[int]) -> list[list[tuple[Group, slice]]]:
     """For each span of messages between bounds: the groups that have some there, and which."""
-    parts: list[list[tuple[Group, slice]]] = [[] for _ in bounds[1:]]
     has_dropped = times.dropped.any()
+    if len(bounds) == 2 and times.kept == len(times.time_us) and not has_dropped:
+        return [[(group, slice(0, len(group.index))) for group in groups]]
+    parts: list[list[tuple[Group, slice]]] = [[] for _ in bounds[1:]]
     for group in groups:
         if has_dropped:
             kept = ~times.dropped[group.index]

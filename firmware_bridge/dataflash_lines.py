@@ -19,6 +19,8 @@ STRINGS = {"n": 4, "N": 16, "Z": 64, "M": 16, "a": 256}
 FLOATS = "fdg" + "".join(GAIN)
 EXACT = 2.0**53
 """Above, a double holds no longer every whole number."""
+POWERS = np.array([10.0**n for n in range(23)])
+"""Powers of ten that a double holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,9 @@ def parse(
         columns = _columns(regular, format_)
         if columns is None:
             good[:] = False
+        which = slice(None) if len(regular) == len(bodies) else good
         for name, values in (columns or {}).items():
-            rows[name][good] = values
+            rows[name][which] = values
     for index in np.flatnonzero(~good & (commas >= size)).tolist():
         row = _parse_alone(bodies[index], format_)
         if row is not None:
@@ -137,15 +140,13 @@ def _columns(bodies: list[bytes], format_: TextFormat) -> dict[str, NDArray[Any]
         if any(kind.kind == "S" for kind, *_ in (format_.dtype.fields or {}).values()):
             tokens = joined.split(b",")
             columns = {n: _column(tokens[i::size], format_.dtype[n]) for i, n, _ in _named(format_)}
-        elif b",," in joined or b" ," in joined or b"\t" in joined or joined[-1:] in (b",", b" "):
-            return None  # numpy would take an empty field for a number
         else:
-            values = np.fromstring(joined, sep=",").reshape(-1, size)
+            values = numbers(joined).reshape(-1, size)
             columns = {n: values[:, i] for i, n, _ in _named(format_)}
     except ValueError:
         return None
     whole = [values for name, values in columns.items() if format_.dtype[name].kind == "i"]
-    is_exact = all(bool((np.abs(values) < EXACT).all()) and bool((values % 1 == 0).all()) for values in whole)
+    is_exact = all(bool(((np.abs(values) < EXACT) & (values == np.rint(values))).all()) for values in whole)
     return columns if is_exact and all(len(v) == len(bodies) for v in columns.values()) else None
 
 
@@ -153,6 +154,29 @@ def _column(tokens: list[bytes], kind: np.dtype[Any]) -> NDArray[Any]:
     if kind.kind == "S":
         return np.array([token.strip() for token in tokens], kind)
     return np.array([float(token) for token in tokens])
+
+
+def numbers(joined: bytes) -> NDArray[np.float64]:
+    """Decimal numbers between commas, float64 [n], each the double nearest to what is written. ValueError: not numbers.
+
+    Digits are read as whole numbers and divided by their power of ten, which is exact for fewer than 16 digits and
+    three times as fast as reading them as fractions; what does not go that way (nan, exponents) is read plainly.
+    """
+    if b",," in joined or b" ," in joined or b"\t" in joined or joined[-1:] in (b",", b" "):
+        raise ValueError("an empty field")  # numpy would take it for a number
+    try:
+        whole = np.fromstring(joined.replace(b".", b""), np.int64, sep=",")
+    except ValueError:
+        return np.fromstring(joined, sep=",")
+    values = whole.astype(np.float64)
+    buf = np.frombuffer(joined, np.uint8)
+    dots, ends = np.flatnonzero(buf == ord(".")), np.append(np.flatnonzero(buf == ord(",")), len(buf))
+    token = np.searchsorted(ends, dots)
+    places = ends[token] - dots - 1
+    if (token[1:] == token[:-1]).any() or places.max(initial=0) >= len(POWERS) or (np.abs(values) >= EXACT).any():
+        return np.fromstring(joined, sep=",")
+    values[token] /= POWERS[places]
+    return values
 
 
 def _parse_alone(body: bytes, format_: TextFormat) -> tuple[Any, ...] | None:

@@ -12,6 +12,7 @@ Speed on 2 shared cores: docs/logs.md.
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,13 +99,8 @@ class _Walk:
         return self._result(end, synced)
 
     def _result(self, end: int, synced: bool) -> Scanned:
-        which: slice | NDArray[np.int64]
-        if len(self.runs) == 1:
-            which = slice(*self.runs[0])
-        else:
-            which = np.concatenate([np.arange(0), *(np.arange(a, b) for a, b in self.runs)])
-        columns = self.types[which], self.heads[which], self.sizes[which], self.kinds[which]
-        return Scanned(*columns, self.known, self.damage, end, synced)
+        types, at, sizes, kinds = (_joined(v, self.runs) for v in (self.types, self.heads, self.sizes, self.kinds))
+        return Scanned(types, at, sizes, kinds, self.known, self.damage, end, synced)
 
     def _follow(self, first: int) -> tuple[int, int, bool]:
         """Goes from a message along the chain to where it stops; (the next message or -1, end of what is decided,
@@ -257,6 +253,12 @@ class _Walk:
     def _lost(self, start: int, end: int, reason: str) -> None:
         if end > start:
             self.damage.append((start, end, named_fill(self.data[start:end], reason)))
+
+
+def _joined(values: NDArray[Any], runs: list[tuple[int, int]]) -> NDArray[Any]:
+    if len(runs) == 1:
+        return values[slice(*runs[0])]
+    return np.concatenate([values[:0], *(values[first:end] for first, end in runs)])
 
 
 def _run_out(message: bytes, filler: bytes) -> int:

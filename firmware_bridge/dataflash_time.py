@@ -50,7 +50,7 @@ def stamps(rows: NDArray[Any], name: str, scale: int) -> NDArray[np.int64]:
     """A time field in us, int64; what is beyond all sense becomes one above LATEST_US."""
     raw = rows[name]
     limit = LATEST_US // scale + 1
-    if raw.dtype.itemsize == 8:
+    if raw.dtype.itemsize == 8 and len(raw) and (raw.max() > limit or raw.min() < 0):
         raw = np.clip(raw, 0, limit)
     return raw.astype(np.int64) * scale
 
