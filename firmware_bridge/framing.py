@@ -11,12 +11,14 @@ Source: mavlink.io, "Packet Serialization"; CRC-16/MCRF4XX.
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from fastcrc import crc16
 from numpy.typing import NDArray
 
-from firmware_bridge.frame_runs import FrameRuns, Ints, crc_table, frame_runs
+from firmware_bridge.frame_crc import crc_table
+from firmware_bridge.frame_runs import FrameRuns, Ints, frame_runs
 from shared.frames import Frames, no_frames
 from shared.layouts import LAYOUTS
 
@@ -29,6 +31,7 @@ MORE, NONE, BAD = 0, -1, -2
 """Verdicts of `frame_end` beside a position: more bytes are needed, no frame starts here, the CRC is wrong."""
 
 _RUNS_FROM = 4_096  # bytes from which looking for whole runs is worth its start
+_FEW_PIECES = 256  # up to which bytes are sliced and joined
 
 STX = re.compile(b"[\xfd\xfe]")
 _crc = crc16.mcrf4xx
@@ -238,8 +241,26 @@ def cut(buf: bytes, first: Ints, last: Ints, time_us: int | NDArray[np.int64]) -
     breaks = np.flatnonzero(first[1:] != last[:-1]) + 1
     if len(breaks) == 0:
         data = buf[int(first[0]) : int(last[-1])]
-    else:
+    elif len(breaks) < _FEW_PIECES:
         heads, tails = first[np.append(0, breaks)].tolist(), last[np.append(breaks, n) - 1].tolist()
         data = b"".join([buf[a:b] for a, b in zip(heads, tails, strict=True)])
+    else:
+        data = _gathered(buf, first, offsets)
     times = np.full(n, time_us, np.int64) if isinstance(time_us, int) else time_us
     return Frames(data, offsets, times)
+
+
+def _gathered(buf: bytes, first: Ints, offsets: Ints) -> bytes:
+    """The frames one behind the other, those of one length at once: numpy copies rows of a view of the bytes at every
+    offset."""
+    size = np.diff(offsets)
+    out = np.empty(int(offsets[-1]), np.uint8)
+    order = np.argsort(size.astype(np.uint16), kind="stable")
+    ordered = size[order]
+    edges = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(order)]
+    for a, b in pairwise(edges):
+        width, rows = int(ordered[a]), order[a:b]
+        row = np.dtype((np.void, width))
+        source = np.ndarray((len(buf) - width + 1,), row, buf, 0, (1,))
+        np.ndarray((len(out) - width + 1,), row, out.data, 0, (1,))[offsets[rows]] = source[first[rows]]
+    return out.tobytes()

@@ -68,7 +68,9 @@ class _MavlinkReader:
         self._boots += len(anew)
         out: list[Portion] = []
         for a, b in pairwise([*([0] if n and 0 not in anew else []), *anew, n]):
-            portion = _portion(frames.slice(a, b), found.starts[a:b] + found.base, clock.is_known)
+            portion = _portion(
+                frames if b - a == n else frames.slice(a, b), found.starts[a:b] + found.base, clock.is_known
+            )
             portion.start, portion.end = self._end, int(found.ends[b - 1]) + found.base
             portion.damage = [d for row, d in zip(rows, damage, strict=True) if a <= row < b]
             portion.is_new_boot = a in anew

@@ -18,9 +18,11 @@ _LATEST_US = 4_102_444_800_000_000
 def read_stamps(data: bytes, heads: Ints, own: Flags, swapped: bool | None = None) -> tuple[Ints, bool]:
     """The 8 bytes before each frame as int64 (bits kept), 0 where they are no stamp of its own; and whether they are
     little-endian (by majority, where it is not told)."""
-    raw = np.zeros((len(heads), STAMP_BYTES), np.uint8)
-    raw[own] = np.frombuffer(data, np.uint8)[heads[own, None] + np.arange(-STAMP_BYTES, 0)]
-    big, little = raw.view(">i8")[:, 0].astype(np.int64), raw.view("<i8")[:, 0].astype(np.int64)
+    little = np.zeros(len(heads), np.int64)
+    if own.any():
+        at_every_byte = np.ndarray((len(data) - STAMP_BYTES + 1,), np.dtype((np.void, STAMP_BYTES)), data, 0, (1,))
+        little[own] = at_every_byte[heads[own] - STAMP_BYTES].view("<i8")
+    big = little.byteswap()
     if swapped is None:
         swapped = int(is_plausible(little).sum()) > int(is_plausible(big).sum())
     return (little if swapped else big), swapped
