@@ -82,7 +82,10 @@ class Sync:
         self._learn_fleet()
         self.report.known = self._ask()
         queued = self._queue.waiting()
-        if queued[0]:
+        if is_recording(self._settings.data_dir):
+            self.report.protocol = "the running agent"
+            self._watch(deadline_s, lambda: True)
+        elif queued[0]:
             self._send(deadline_s)
         self._await_whole(min(deadline_s, time.monotonic() + WHOLE_PATIENCE_S))
         self._count(queued)
@@ -131,9 +134,6 @@ class Sync:
     # --- sending
 
     def _send(self, deadline_s: float) -> None:
-        if is_recording(self._settings.data_dir):
-            self.report.protocol = "the running agent"
-            return self._watch(deadline_s, lambda: True)
         uplink = self._uplink(self._settings.uplink.transport)
         if self._run(uplink, deadline_s, MQTT_PATIENCE_S if self._may_fall_back(uplink) else None):
             self._run(self._uplink("https"), deadline_s, None)
@@ -149,6 +149,7 @@ class Sync:
 
     def _run(self, uplink: Uplink | HttpsUplink, deadline_s: float, patience_s: float | None) -> bool:
         """Send by this uplink. True when it did not connect within patience_s."""
+        uplink.farewell_s = 0.0
         stop = threading.Event()
         thread = threading.Thread(target=uplink.run, args=(stop,), name="uplink", daemon=True)
         thread.start()
