@@ -109,4 +109,7 @@ def test_features_agree_to_half_of_their_own_spread(twice) -> None:  # type: ign
     assert bad == []
 
 
-_STEP = {"baro": 0.06, "ekf": 0.01, "throttle": 1.0, "thrust": 0.02, "outputs": 4.0, "output": 4.0, "airspeed": 0.05, "gps": 0.1}
+_STEP = {
+    "baro": 0.06, "ekf": 0.01, "throttle": 1.0, "thrust": 0.02, "outputs": 4.0, "output": 4.0, "airspeed": 0.05,
+    "gps": 0.1,
+}  # fmt: skip
