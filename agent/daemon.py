@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from agent.identity import Identity
 from agent.imports_thread import ImportsThread
 from agent.link import LinkReader
 from agent.offload import Offload
+from agent.offload_handover import take_over
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
 from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
@@ -143,13 +145,10 @@ class Daemon:
         if not settings.offload.enabled or self.reader is None or not settings.link.is_writable:
             return None
         folder = settings.data_dir / "offload"
-        offload = Offload(settings.offload, folder, self.pipeline.companion.say, self._take_log, self._is_live_waiting)
+        take = partial(take_over, settings.data_dir, settings.identity_dir)
+        offload = Offload(settings.offload, folder, self.pipeline.companion.say, take, self._is_live_waiting)
         self.reader.tap = offload.tap
         return offload
-
-    def _take_log(self, path: Path) -> bool:
-        """A log that an offload has fetched. Whether the import has taken it over."""
-        return False
 
     def _is_live_waiting(self) -> bool:
         """Whether live batches wait though the hub is reached: the machine or its network has enough to do."""

@@ -38,19 +38,25 @@ RETRY_S = 60.0
 LATER_S = 300.0
 LINGER_S = 3.0
 """For so long after the end it is watched whether the end was heard, and answers are still left out."""
+SESSION_S = 12.0
+"""PX4 closes a session that is silent for 10 s: also one that an earlier run of ours left open."""
 BUSY_S = 5.0
+DELIVER_AGAIN_S = 10.0
 SPARE_BYTES = 64 << 20
 _POLL_S = 0.02
 _REPEAT_S = 0.5
 _MOST_CHUNKS = 20_000
 
 
-class Yielded(Exception):
-    """The autopilot is left alone for now, for this reason and so long."""
+Deliver = Callable[[Path, Callable[[], bool]], bool]
 
-    def __init__(self, why: str, for_s: float = RETRY_S) -> None:
+
+class Yielded(Exception):
+    """The autopilot is left alone for now, for this reason and so long (RETRY_S unless told)."""
+
+    def __init__(self, why: str, for_s: float | None = None) -> None:
         super().__init__(why)
-        self.for_s = for_s
+        self.for_s = RETRY_S if for_s is None else for_s
 
 
 @dataclass(slots=True)
@@ -90,13 +96,13 @@ class _Wait:
 class Offload:
     """See the module. `tap` is called by the link's thread; `look`, `rebooted`, `leave_out` by the pipeline's.
 
-    say: sends a message, numbered. deliver: takes a whole log over (a path that it may read until it returns). is_busy:
-    whether live batches wait for the hub.
+    say: sends a message, numbered. deliver: takes a whole log over, for as long as the function that it is given says
+    that it may; whether it has. is_busy: whether live batches wait for the hub.
     """
 
     def __init__(
         self, settings: OffloadSettings, folder: Path, say: Callable[[Message], bool],
-        deliver: Callable[[Path], bool], is_busy: Callable[[], bool],
+        deliver: Deliver, is_busy: Callable[[], bool],
     ) -> None:  # fmt: skip
         """OSError when the folder cannot be made."""
         self.state = OffloadState()
@@ -118,6 +124,7 @@ class Offload:
         self._busy_s: tuple[float, float | None] = (0.0, None)
         self._hour = (0.0, 0)
         self._has_ftp = True
+        self._deliver_s = 0.0
         self._left_out_until_s = 0.0
 
     # --- called by the link and the pipeline
@@ -164,10 +171,17 @@ class Offload:
 
     def _hand_over(self) -> None:
         """Whole logs go to the import; one that cannot be taken yet waits."""
+        if time.monotonic() < self._deliver_s:
+            return
         for path in self._files.waiting():
-            if self._quiet_s is None or self._stop.is_set() or not self._deliver(path):
+            if not self._may_work() or not self._deliver(path, self._may_work):
+                self._deliver_s = time.monotonic() + DELIVER_AGAIN_S
                 return
             self._files.taken(path)
+
+    def _may_work(self) -> bool:
+        """Whether there is time for other work than flying."""
+        return self._quiet_s is not None and not self._stop.is_set()
 
     def _visit(self) -> None:
         """One conversation with the autopilot, from listing to the last log."""
@@ -261,8 +275,10 @@ class Offload:
 
     def _failed(self, why: str, begun: Begun) -> None:
         log.warning("log not fetched", extra={"log": begun.remote.place, "why": why})
-        if why in ("silent", "no_session"):
-            raise Yielded(f"the autopilot: {why}")
+        if why == "no_session":
+            raise Yielded("all of the autopilot's file sessions are in use", SESSION_S)
+        if why == "silent":
+            raise Yielded("the autopilot does not answer")
         self._files.failed(begun)
 
     def _check(self, logs: Logs, begun: Begun) -> None:
@@ -337,7 +353,7 @@ class Offload:
         heard, now_s = listen(frames, address), time.monotonic()
         if heard.arming:
             self._quiet_s = None
-            raise Yielded(heard.arming)
+            raise Yielded(heard.arming, self._settings.settle_s)
         self._beat_s = now_s if heard.beats else self._beat_s
         for msgid, fields in heard.answers:
             exchange.hear(msgid, fields, now_s)
@@ -350,9 +366,9 @@ class Offload:
         if self._interrupt:
             raise Yielded(self._interrupt)
         if self._quiet_s is None:
-            raise Yielded("no longer disarmed")
+            raise Yielded("no longer disarmed", self._settings.settle_s)
         if now_s - self._beat_s > SILENCE_S:
-            raise Yielded("no HEARTBEAT")
+            raise Yielded("no HEARTBEAT", SESSION_S)
         if now_s - self._hour[0] > 3600:
             self._hour = (now_s, 0)
         if self._hour[1] > self._settings.max_mb_per_hour * 1e6:

@@ -75,7 +75,7 @@ def converse(
         for msgid, values in faults.through(replies):
             exchange.hear(msgid, row_of(msgid, values), now_s)
         now_s += 0.01
-    for msgid, values in exchange.leave():
+    for msgid, values in exchange.leave() if exchange.failure else []:
         server.receive(msgid, row_of(msgid, values))
     return now_s
 
@@ -84,11 +84,12 @@ class ScriptedAutopilot:
     """Talks to an agent's UDP port: HEARTBEAT and attitude, and answers requests for logs at kbit_s.
 
     heard: (when, message id, fields) of all that came, but HEARTBEATs. Its state is changed by the test's thread.
+    idle_s: after which sessions are closed (ArduPilot 20 s, PX4 10 s).
     """
 
     def __init__(
         self, port: int, server: LogServer, kbit_s: float = 2000, faults: Faults | None = None, compid: int = 1,
-        is_px4: bool = False,
+        is_px4: bool = False, idle_s: float = 3.0,
     ) -> None:  # fmt: skip
         self.server = server
         self.heard: list[tuple[float, int, Any]] = []
@@ -101,6 +102,8 @@ class ScriptedAutopilot:
         self._faults = faults or Faults()
         self._compid = compid
         self._autopilot = 12 if is_px4 else 3
+        self._idle_s = idle_s
+        self._asked_s = 0.0
         self._seq = 0
         self._boot_s = time.monotonic()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -160,6 +163,8 @@ class ScriptedAutopilot:
                 self._telemetry(tick)
                 tick += 1
             free_s = self._stream(max(free_s, now_s - 0.02))
+            if now_s - self._asked_s > self._idle_s:
+                self.server.sessions.clear()
             self._stop.wait(0.002)
 
     def _telemetry(self, tick: int) -> None:
@@ -196,6 +201,7 @@ class ScriptedAutopilot:
                 for row in fields(group):
                     if group.msgid == 0:
                         continue
-                    self.heard.append((time.monotonic(), group.msgid, row.copy()))
+                    self._asked_s = time.monotonic()
+                    self.heard.append((self._asked_s, group.msgid, row.copy()))
                     if self._faults.dice.random() >= self._faults.loss and not self.is_silent:
                         self.server.receive(group.msgid, row)
