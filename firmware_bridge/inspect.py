@@ -10,7 +10,7 @@ from typing import Any
 
 from firmware_bridge.inspect_text import page
 from firmware_bridge.log_source import LogSource, log_sources
-from firmware_bridge.log_survey import LogSession, Survey, survey
+from firmware_bridge.log_survey import LogSession, Progress, Survey, survey
 from shared.clock import ClockSource
 from shared.errors import Refused, plainly
 
@@ -63,14 +63,14 @@ def _complain(path: Path, error: Refused | OSError, as_json: bool, is_named: boo
     print(f"dbx inspect: {path}: {words}", file=sys.stderr)
 
 
-def _progress(source: LogSource) -> Any:
+def _progress(source: LogSource) -> Progress | None:
     """A line that counts, for a big file and a person who waits."""
     packed = source.packed_bytes
     if packed < _BIG_BYTES or not sys.stderr.isatty():
         return None
 
     def show(done_bytes: int) -> None:
-        print(f"\r{source.name}: {done_bytes / 1e6:,.0f} MB read ", end="", file=sys.stderr, flush=True)
+        print(f"\r{source.name}: {done_bytes / 1e6:,.0f} MB read\r", end="", file=sys.stderr, flush=True)
 
     return show
 

@@ -16,6 +16,7 @@ _PX4_ARMED = 2
 _TEXTS = {"Arming motors": True, "Throttle armed": True, "Disarming motors": False, "Throttle disarmed": False}
 _MOVING = {"groundspeed_mps": 3.0, "throttle_pct": 20.0}
 _LEAST_MOVING_S = 3
+_MAX_CHANGES = 2_000
 _JUST_US = 3_000_000
 """A log that begins so soon after arming says when its flight began."""
 
@@ -65,7 +66,7 @@ class Arming:
         known = self.by.setdefault(kind, [])
         changes = []
         for s in said:
-            if not known or known[-1].armed != s.armed:
+            if (not known or known[-1].armed != s.armed) and len(known) < _MAX_CHANGES:
                 known.append(s)
                 changes.append(s)
         return changes
@@ -106,7 +107,12 @@ class Arming:
 
 _ORDER = ("heartbeat", "event", "vehicle_status", "actuator_armed", "stat", "text")
 _EVIDENCE: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "dataflash": (("event", "ARM", "ArmState"), ("event", "EV", "Id"), ("stat", "STAT", "Armed")),
+    "dataflash": (
+        ("event", "ARM", "ArmState"),
+        ("event", "EV", "Id"),
+        ("stat", "STAT", "Armed"),
+        ("stat", "STAT", "ArmS"),
+    ),
     "ulog": (("vehicle_status", "vehicle_status", "arming_state"), ("actuator_armed", "actuator_armed", "armed")),
 }
 _EVIDENCE["dataflash-text"] = _EVIDENCE["dataflash"]
@@ -126,7 +132,7 @@ def _said(kind: str, name: str, rows: SourceRows) -> list[Said]:
     if name == "Id":
         keep = np.isin(values, (EV_ARMED, EV_DISARMED))
         values, since, times = values[keep], since[keep], times[keep]
-    armed = values == {"Id": EV_ARMED, "arming_state": _PX4_ARMED}.get(name, 1)
+    armed = values == {"Id": EV_ARMED, "arming_state": _PX4_ARMED, "ArmS": _PX4_ARMED}.get(name, 1)
     return [
         Said(int(times[i]), bool(armed[i]), kind == "event", int(since[i]) if since[i] > 0 else NO_TIME)
         for i in changes(armed)

@@ -31,6 +31,7 @@ Address = tuple[int, int]
 SYSTEM_TIME = 2
 _READ = TRACKED | {SYSTEM_TIME}
 _MAX_SOURCES = 32
+_INT32 = 6  # MAV_PARAM_TYPE
 
 
 @dataclass(slots=True)
@@ -116,17 +117,24 @@ def chosen(boots: list[MavlinkBoot]) -> Address | None:
     return max(best, key=lambda s: best[s]) if best else None
 
 
-def learn(identity: Identity, columns: FrameColumns) -> None:
-    """What one source (the columns' only one) says of itself by texts, parameters and AUTOPILOT_VERSION."""
+def learn(identity: Identity, columns: FrameColumns, is_px4: bool = False) -> None:
+    """What one source (the columns' only one) says of itself by texts, parameters and AUTOPILOT_VERSION.
+
+    is_px4: it sends whole numbers as the bits of the float field.
+    """
     portion = Portion()
     for g in columns.groups:
         if g.msgid == STATUSTEXT:
             portion.texts += [Text(0, 6, clean_text(raw)) for raw in fields(g)["text"].tolist()]
         elif g.msgid == PARAM_VALUE:
             rows = fields(g)
+            values = rows["param_value"].astype(np.float64)
+            if is_px4:
+                bits = np.ascontiguousarray(rows["param_value"]).view("<i4")
+                values = np.where(rows["param_type"] == _INT32, bits, values)
             portion.parameters += [
-                Parameter(name.decode("latin-1"), float(value))
-                for name, value in zip(rows["param_id"].tolist(), rows["param_value"].tolist(), strict=True)
+                Parameter(name.decode("latin-1"), value)
+                for name, value in zip(rows["param_id"].tolist(), values.tolist(), strict=True)
             ]
         elif g.msgid == AUTOPILOT_VERSION and len(g.rows):
             last = fields(g)[-1]

@@ -12,10 +12,11 @@ from firmware_bridge.log_arming import Arming, Cycle
 from firmware_bridge.log_clock import EARLIEST_US, LogClock, latest_us
 from firmware_bridge.log_identity import Identity
 from firmware_bridge.log_mavlink import Address, Follower, MavlinkBoot, chosen, learn
-from firmware_bridge.log_moments import computer_moments, gps_moments
+from firmware_bridge.log_moments import computer_moments, gps_moments, is_week_clock
 from firmware_bridge.log_rows import History
 from firmware_bridge.log_span import Kind, Span
 from firmware_bridge.log_tables import Damage, LogFormat, Portion
+from firmware_bridge.modes import PX4
 from shared.clock import UNKNOWN, ClockSource, TimeMapping
 
 MAX_BOOTS = 1_000
@@ -40,6 +41,7 @@ class BootReading:
     gps: LogClock = field(init=False)
     computer: LogClock = field(init=False)
     begun_us: int = 0
+    is_week_clock: bool = False
     first_us: int = 0
     last_us: int = 0
     mapping: TimeMapping = UNKNOWN
@@ -121,6 +123,7 @@ class LogReading:
         boot.history.take(portion)
         boot.span.add(((t.name, t.instance), t.time_us) for t in portion.tables)
         boot.gps.add(*gps_moments(self.format, boot.history))
+        boot.is_week_clock |= self.format != "ulog" and is_week_clock(boot.history)
         boot.computer.add(*computer_moments(boot.history))
         boot.arming.read(self.format, boot.history, portion.texts)
         self.identity.read(portion)
@@ -134,12 +137,13 @@ class LogReading:
         boot.holes_us = boot.span.holes_us
         if boot.first_us < boot.begun_us <= boot.last_us:
             boot.first_us = boot.begun_us
-        boot.mapping, is_since_boot = boot.gps.mapping(), boot.first_us < EARLIEST_US
+        boot.mapping = boot.gps.mapping()
+        is_since_boot = boot.first_us < EARLIEST_US and not boot.is_week_clock
         if boot.mapping.source == ClockSource.unknown:
             by_computer = boot.computer.mapping()
             if by_computer.source != ClockSource.unknown:
                 boot.mapping = replace(by_computer, source=ClockSource.log)
-            elif not is_since_boot:  # a simulator that stamps with its computer's wall clock
+            elif boot.first_us >= EARLIEST_US:  # a simulator that stamps with its computer's wall clock
                 boot.mapping = boot.gps.stamped(boot.first_us, boot.last_us)
         boot.boot_us = boot.first_us if is_since_boot and boot.last_us > boot.first_us else None
         boot.cycles = boot.arming.cycles(boot.first_us, boot.last_us)
@@ -152,7 +156,9 @@ class LogReading:
         for source in boot.mavlink.followers:
             mine = [g for g in columns.groups if (g.sysid, g.compid) == source]
             identity = self._identities.setdefault(source, Identity(self.format))
-            learn(identity, FrameColumns(columns.n, columns.time_us, mine))
+            vehicle = boot.mavlink.followers[source].tracker.vehicle
+            is_px4 = vehicle is not None and vehicle.autopilot == PX4
+            learn(identity, FrameColumns(columns.n, columns.time_us, mine), is_px4)
 
     def _settle_mavlink(self) -> None:
         source = chosen([b.mavlink for b in self.boots])
