@@ -212,7 +212,7 @@ def tlog(flight: SecretFlight, stamped: bool = True) -> bytes:
         _rows(133, at, lat=y, lon=x, grid_spacing=100), _rows(136, at, lat=y, lon=x, terrain_height=431.5),
         _rows(246, at, ICAO_address=0x4B1234, lat=y + 9000, lon=x, callsign=b"HB-XYZ"),
         _rows(178, at, roll=0.1, altitude=flight.alt_m, lat=y, lng=x),
-        _rows(87, at, lat_int=y, lon_int=x, alt=flight.alt_m),
+        _rows(87, at, time_boot_ms=boot_ms, lat_int=y, lon_int=x, alt=flight.alt_m),
         _rows(242, once, latitude=_e7(lat), longitude=_e7(lon), altitude=431_500),
         _rows(49, once, latitude=_e7(lat), longitude=_e7(lon), altitude=431_500),
         _rows(73, once, x=_e7(lat + 0.01), y=_e7(lon), seq=1, command=16), _rows(39, once, x=lat + 0.01, y=lon, seq=2),
