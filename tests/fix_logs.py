@@ -6,25 +6,35 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from firmware_bridge.grid import ChannelGrid
+from firmware_bridge.log_flight import derive
 from firmware_bridge.log_packing import pack
+from firmware_bridge.log_source import LogSource
+from firmware_bridge.log_survey import survey
 from firmware_bridge.log_tables import LogFormat
 from hub.ingest.pipeline import Arrival, HubKey, Pipeline
 from hub.ingest.table_rows import RowTypes
 from hub.store.log_arrivals import log_id
+from hub.store.logs import assign
 from hub.store.rows import use_rows
 from hub.store.tenant import tenant
 from hub.worker.log_shelf import LogShelf, open_shelf
 from hub.worker.logs import take_in
+from hub.worker.rederive import joined
 from hub.worker.settle import Settled, settle
-from shared.ids import key_id
-from shared.records import LogManifest, LogPart, Record
+from shared.clock import ClockSource, TimeMapping
+from shared.frames import Frames
+from shared.ids import key_id, new_id
+from shared.records import LogManifest, LogPart, Record, SessionClose, SessionOpen
+from shared.timeline import physical
 from shared.topics import Lane
 from tests.fix_dataflash import dataflash_log
-from tests.fix_fleet import Hub, Recorder
+from tests.fix_fleet import Hub, Recorder, frame
 from tests.fix_hub_database import HubDatabase
 
 IMPORTED_US = 1_790_000_000_000_000
@@ -120,6 +130,11 @@ class LogHub:
     def settle(self, org_id: uuid.UUID, flight: uuid.UUID) -> Settled | None:
         return settle(self.conn, self.types, org_id, flight, self.shelf)
 
+    def assign(self, org_id: uuid.UUID, log: bytes, aircraft: uuid.UUID | None) -> None:
+        """Say whose a log is, as a person does."""
+        with self.hub.database.connect("dbx_api") as api, tenant(api, org_id, actor="test"):
+            assign(api, org_id, log, aircraft, "test")
+
     def log(self, org_id: uuid.UUID, log: bytes, columns: str = "state") -> Any:
         """Columns of a log's row."""
         rows = self.hub.rows(org_id, f"SELECT {columns} FROM logs WHERE sha256 = %s", log)
@@ -136,3 +151,76 @@ def log_hub(ingest_hub: Hub) -> Iterator[LogHub]:
     """Ingest and worker over one database."""
     with ingest_hub.database.connect("dbx_worker") as conn, open_shelf() as shelf:
         yield LogHub(ingest_hub, conn, shelf)
+
+
+@dataclass(frozen=True)
+class Flown:
+    """A flight as the autopilot's own log has it, and what it would have sent meanwhile. first_us, last_us: UTC of
+    its rows. boot_us: UTC of its power-up."""
+
+    log: bytes
+    first_us: int
+    last_us: int
+    armed_us: int
+    disarmed_us: int
+    boot_us: int
+    grid: ChannelGrid
+
+    def frames(self, first_us: int, last_us: int, base_us: int) -> Frames:
+        """HEARTBEAT, ATTITUDE and GLOBAL_POSITION_INT at (first, last] UTC, on a clock that begins at base."""
+        raw: list[bytes] = []
+        times: list[int] = []
+        values = physical(self.grid.values)
+        for i in np.flatnonzero((self.grid.tick_us > first_us) & (self.grid.tick_us <= last_us)).tolist():
+            at = int(self.grid.tick_us[i])
+            now = {k: float(v[i]) for k, v in values.items() if v.ndim == 1 and not np.isnan(v[i])}
+            boot_ms, n = (at - self.boot_us) // 1000, len(raw)
+            is_armed = self.armed_us <= at < self.disarmed_us
+            if at % 1_000_000 == 0:
+                raw.append(frame(0, n, type=2, autopilot=3, base_mode=128 * is_armed, custom_mode=5, system_status=4))
+            raw.append(frame(30, n, time_boot_ms=boot_ms, roll=now["roll_rad"], pitch=now["pitch_rad"],
+                             yaw=now["yaw_rad"]))  # fmt: skip
+            if "lat_deg" in now:
+                raw.append(frame(33, n, time_boot_ms=boot_ms, lat=round(now["lat_deg"] * 1e7),
+                                 lon=round(now["lon_deg"] * 1e7), relative_alt=round(now["alt_rel_m"] * 1e3),
+                                 alt=round(now.get("alt_msl_m", 0) * 1e3)))  # fmt: skip
+            times += [at - base_us] * (len(raw) - len(times))
+        offsets = np.concatenate([[0], np.cumsum([len(r) for r in raw])]).astype(np.int64)
+        return Frames(b"".join(raw), offsets, np.array(times, np.int64))
+
+
+def flown(seconds: float = 40.0, **how: Any) -> Flown:
+    """A hop of a quadcopter; `how`: see dataflash_log. One with GPS: without it nothing is dated."""
+    data = dataflash_log(seconds, **how)
+    source = LogSource(data, "a.BIN")
+    found = survey(source)
+    (flight,) = derive(source, found)
+    whole, offset, boot = joined(flight.grids), flight.offset_us, flight.boot
+    ticks = whole.tick_us + offset
+    assert boot.boot_us is not None
+    return Flown(
+        data, int(ticks[0]), int(ticks[-1]), flight.session.start_us + offset, flight.session.end_us + offset,
+        boot.first_us - boot.boot_us + offset, ChannelGrid(ticks, whole.values),
+    )  # fmt: skip
+
+
+def fly_live(
+    r: Recorder, f: Flown, lost: Sequence[tuple[float, float]] = (), is_dated: bool = True, base_us: int | None = None
+) -> tuple[uuid.UUID, list[bytes]]:
+    """The live stream of a flight without what falls in `lost` (seconds after its first row): session, envelopes.
+
+    base_us: UTC of the recorder's time 0."""
+    session, base, first_seq = new_id(), f.first_us - 100_000 if base_us is None else base_us, r.seq + 1
+    r.clock = (TimeMapping(ClockSource.gps, 0, base, 1000),) if is_dated else ()
+    armed, end = f.armed_us - base, f.disarmed_us - base
+    out = [r.seal(session=session, lane=Lane.alert,
+                  records=[SessionOpen(session, r.boot, armed, first_seq, 0, 1, 1, 3, 2, "")])]  # fmt: skip
+    first = f.first_us - 100_000 - base
+    for at in range(first, end, 2_000_000):
+        covers = (at, min(at + 2_000_000, end))
+        if not any(a <= (at - first) / 1e6 < b for a, b in lost):
+            out.append(r.seal(f.frames(base + covers[0], base + covers[1], base), covers, session))
+    closing = SessionClose(session, "disarmed", first_seq, r.seq, len(out), r.frames, 0, {}, {}, 0, end, armed, end,
+                           r.prev)  # fmt: skip
+    out.append(r.seal(session=session, records=[closing], lane=Lane.alert))
+    return session, out

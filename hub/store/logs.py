@@ -258,6 +258,12 @@ def set_part_of(conn: Connection, org_id: uuid.UUID, sha256: bytes, whole: bytes
     )
 
 
+def parts_of(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> list[bytes]:
+    """The logs that this one holds."""
+    rows = conn.execute("SELECT sha256 FROM logs WHERE org_id = %s AND part_of = %s ORDER BY sha256", (org_id, sha256))
+    return [bytes(name) for (name,) in rows.fetchall()]
+
+
 # --- flights ----------------------------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,8 @@ def take_in(
         return _join_whole(conn, org_id, row.sha256)
     touched = _join_whole(conn, org_id, row.sha256)
     touched += _find_owner(conn, org_id, row.sha256, deliveries)
-    return [*dict.fromkeys(touched + _place(conn, types, org_id, row.sha256, shelf))]
+    touched += _place(conn, types, org_id, row.sha256, shelf)
+    return [*dict.fromkeys(touched + _give_up_parts(conn, org_id, row.sha256))]
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -157,20 +158,24 @@ def _session(number: int, told: Told) -> SessionRow:
 
 
 def _join_whole(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> list[uuid.UUID]:
-    """Find the log that holds this one, or those that this one holds; the flights that lost a part by it."""
+    """Find the log that holds this one, or those that this one holds; the flights that lost this one by it."""
     with tenant(conn, org_id, actor="worker"):
         own = logs.relative(conn, org_id, sha256)
         if own is None or own.part_of is not None:
             return []
-        touched: list[uuid.UUID] = []
         for other in logs.relatives(conn, org_id, sha256):
             if _is_wholer(other, own) and holds(other.fingerprint, own.fingerprint):
                 logs.set_part_of(conn, org_id, sha256, other.sha256)
-                return touched + logs.detach(conn, org_id, sha256)
+                return logs.detach(conn, org_id, sha256)
             if _is_wholer(own, other) and holds(own.fingerprint, other.fingerprint):
                 logs.set_part_of(conn, org_id, other.sha256, sha256)
-                touched += logs.detach(conn, org_id, other.sha256)
-    return touched
+    return []
+
+
+def _give_up_parts(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> list[uuid.UUID]:
+    """Flights are made of whole logs: now that the whole one is part of them, those that it holds go; those flights."""
+    with tenant(conn, org_id, actor="worker"):
+        return [f for part in logs.parts_of(conn, org_id, sha256) for f in logs.detach(conn, org_id, part)]
 
 
 def _is_wholer(a: logs.Relative, b: logs.Relative) -> bool:
@@ -256,7 +261,7 @@ def _place_session(
     with tenant(conn, org_id, actor="worker"):
         flights = logs.flights_of(conn, org_id, row.sha256, s.session_no)
         if not flights and s.grid_rows:
-            flight = uuid.uuid5(org_id, f"log {row.sha256.hex()} {s.session_no}")
+            flight = uuid.uuid5(row.aircraft_id, f"log {row.sha256.hex()} {s.session_no}")
             logs.create_flight(conn, org_id, flight, row, s, uuid.uuid5(flight, "boot"))
             logs.attach(conn, org_id, flight, logs.FlightLog(row.sha256, s.session_no, "origin", 0, None))
             flights = [flight]

@@ -30,6 +30,7 @@ KIND_OF_FORMAT: dict[str, Kind] = {
 PAUSE_TICKS = 150
 """A source that is away for less than this (15 s) has one span of provenance, with as many rows as are its own."""
 MOST_SPANS = 1_000
+LEAST_HOLE = 5
 SAME_EVENT_US = 2_500_000
 T = TypeVar("T")
 
@@ -111,13 +112,18 @@ class Holes:
 
 
 def holes(live: NDArray[np.int64], merged: NDArray[np.int64], span_us: tuple[int, int]) -> Holes:
-    """Of the ticks in span_us (first, last), what the live stream lacks and what of it is there all the same."""
+    """Of the ticks in span_us (first, last), what the live stream lacks and what of it is there all the same. Less than
+    LEAST_HOLE ticks in a row are no hole."""
     first, last = -(-span_us[0] // TICK_US), span_us[1] // TICK_US
-    if last < first or last - first > 100 * 86_400 * 10:
+    if last < first:
         return Holes(0, 0)
     heard, have = (np.unique(np.rint(t / TICK_US).astype(np.int64)) for t in (live, merged))
-    inside = [int(((t >= first) & (t <= last)).sum()) for t in (heard, have)]
-    return Holes(last - first + 1 - inside[0], inside[1] - inside[0])
+    edges = np.concatenate([[first - 1], heard[(heard >= first) & (heard <= last)], [last + 1]])
+    missing = np.diff(edges) - 1
+    is_hole = missing >= LEAST_HOLE
+    extra = np.setdiff1d(have[(have >= first) & (have <= last)], heard)
+    filled = is_hole[np.searchsorted(edges, extra) - 1].sum() if len(extra) else 0
+    return Holes(int(missing[is_hole].sum()), int(filled))
 
 
 def within(grid: ChannelGrid, window_us: tuple[int, int]) -> ChannelGrid:

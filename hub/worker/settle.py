@@ -111,6 +111,9 @@ def _settle(
             armed_us, disarmed_us = laid.laid[0].span_us
             facts = replace(facts, armed_us=armed_us, disarmed_us=disarmed_us)
         flight = _rederive(conn, org_id, facts, members, boot, clock)
+        if facts.origin == "log" and not laid.laid:
+            logs.delete_flight(conn, org_id, session_id, None)
+            return None
         whole, spans = _merged(flight, laid)
         _attach(conn, org_id, session_id, laid)
         _replace_rows(conn, types, org_id, session_id, facts, members, flight, laid, whole)
@@ -268,6 +271,8 @@ def _replace_rows(
         }
         for (key, number), e in _events([(k, n, e) for k, n, e in flight.events if k in is_own], flight, laid)
     ]  # fmt: skip
+    if laid.laid:
+        chunks.delete_shared_events(conn, org_id, [(e["stream_id"], e["seq"], e["event_no"]) for e in events])
     if events:
         chunks.insert_events(conn, types.flight_events.encode(events))
     ledger.mark_derived(conn, org_id, flight.done, 0)

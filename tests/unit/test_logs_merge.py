@@ -78,8 +78,10 @@ def test_merging_what_was_merged_changes_nothing() -> None:
 
 
 def test_holes_of_the_live_stream_are_counted_within_the_flight() -> None:
-    live, whole = grid([0, 1, 2, 8, 9], roll_rad=[0] * 5), grid(range(-5, 9), roll_rad=[0] * 14)
-    assert holes(live.tick_us, whole.tick_us, (T0, T0 + 1_000_000)) == Holes(6, 4)
+    heard = [0, 1, 2, 4, 5, 16, 17]
+    live, whole = grid(heard, roll_rad=[0] * 7), grid(range(-5, 14), roll_rad=[0] * 19)
+    assert holes(live.tick_us, whole.tick_us, (T0, T0 + 2_000_000)) == Holes(10, 8)
+    assert holes(live.tick_us, whole.tick_us, (T0, T0 + 10_000_000)) == Holes(93, 8)
     assert holes(live.tick_us, whole.tick_us, (T0, T0 - 1)) == Holes(0, 0)
 
 
