@@ -129,7 +129,7 @@ def run_bench(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help") or args[0] not in names:
         print("usage: dbx bench NAME [options]; benches: " + (", ".join(names) or "none"), file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
-    call = f"import sys; from tests.bench.{args[0]} import main; sys.exit(main(sys.argv[1:]))"
+    call = f"import importlib, sys; sys.exit(importlib.import_module('tests.bench.{args[0]}').main(sys.argv[1:]))"
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.call([sys.executable, "-c", call, *args[1:]], env={**os.environ, "PYTHONPATH": path})
 
