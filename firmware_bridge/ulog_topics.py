@@ -125,7 +125,8 @@ def _words(boot: list[Portion]) -> list[Portion]:
 def _topics(portions: list[Portion], instances: dict[str, dict[int, Topic]], info: dict[str, Any]) -> Topics:
     first, last = _span(instances, int(info.get("start_timestamp", 0)))
     release = info.get("ver_sw_release", 0)
-    texts = [t for p in portions for t in p.texts]
+    events = {at for p in portions for t in p.tables if t.name == "event" for at in t.at.tolist()}
+    texts = [t for p in portions for t in p.texts if t.at not in events]  # PX4 sends those as messages of their own
     return Topics(
         instances,
         first,
@@ -133,12 +134,7 @@ def _topics(portions: list[Portion], instances: dict[str, dict[int, Topic]], inf
         _utc_offset(instances),
         {x.name: x.value for p in portions for x in p.parameters if x.is_initial},
         release if isinstance(release, int) else 0,
-        [
-            (max(t.time_us, first), t.severity, t.text)
-            for p in portions
-            for t in p.texts
-            if t.time_us <= last + _SLACK_US
-        ],
+        [(max(t.time_us, first), t.severity, t.text) for t in texts if t.time_us <= last + _SLACK_US],
         any(d.size for p in portions for d in p.damage),
     )
 
