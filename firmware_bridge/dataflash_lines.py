@@ -180,21 +180,28 @@ def numbers(joined: bytes) -> NDArray[np.float64]:
 
 
 def _parse_alone(body: bytes, format_: TextFormat) -> tuple[Any, ...] | None:
-    """One line; what is too much is left out, or belongs to the last field where that is words."""
+    """One line; what is too much is left out, or belongs to the last field where that is words.
+
+    A fraction that cannot be read is nan, unless half of the fields are; a whole number must be one.
+    """
     size = len(format_.chars)
-    is_open = format_.chars[-1:] in STRINGS
-    tokens = body.split(b",", size - 1) if is_open else body.split(b",")
+    tokens = body.split(b",", size - 1) if format_.chars[-1:] in STRINGS else body.split(b",")
     try:
-        return tuple(_value(tokens[place].strip(), format_.dtype[name]) for place, name, _ in _named(format_))
+        row = [_value(tokens[place].strip(), format_.dtype[name]) for place, name, _ in _named(format_)]
     except (ValueError, IndexError):
         return None
+    unread = sum(value is None for value in row)
+    return tuple(np.nan if value is None else value for value in row) if 2 * unread < len(row) else None
 
 
-def _value(token: bytes, kind: np.dtype[Any]) -> bytes | float | int:
+def _value(token: bytes, kind: np.dtype[Any]) -> bytes | float | int | None:
     if kind.kind == "S":
         return token
     if kind.kind == "f":
-        return float(token)
+        try:
+            return float(token)
+        except ValueError:
+            return None
     value = int(token)
     if not -(2**63) <= value < 2**63:
         raise ValueError(value)

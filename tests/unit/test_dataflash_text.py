@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from firmware_bridge.dataflash_lines import numbers
 from firmware_bridge.dataflash_text import DataFlashTextReader
 from firmware_bridge.log_tables import NO_TIME, Portion, read_all
 
@@ -99,9 +100,9 @@ def test_a_text_in_another_encoding_is_read() -> None:
     ("line", "reason"),
     [
         (b"ATT, 0.10, -4.6", "bad_text"),
-        (b"ATT, 0.10, x, 358.89, 4, 1.0", "bad_text"),
+        (b"ATT, 0.10, x, y, 4, z", "bad_text"),
         (b"ATT, 0.10, -4.6, 358.89, 4.5, 1.0", "bad_text"),
-        (b"ATT, 0.10, , 358.89, 4, 1.0", "bad_text"),
+        (b"ATT, 0.10, -4.6, 358.89, , 1.0", "bad_text"),
         (b"XYZ, 1, 2", "unknown_type"),
         (b"no message", "bad_text"),
         (b"FMT, x, 3", "bad_text"),
@@ -114,6 +115,20 @@ def test_a_bad_line_costs_itself_alone(line: bytes, reason: str) -> None:
     assert rows(portion, "ATT")[-1] == (0.3, -4.7, 358.91, 8, 1.5)
     assert portion.counts["ATT"] == 3
     assert [(d.offset, d.size, d.reason) for d in portion.damage] == [(len(LOG), len(line) + 1, reason)]
+
+
+@pytest.mark.parametrize("token", [b"x", b"", b"1.2.3", b"--"])
+def test_a_fraction_that_cannot_be_read_is_nan(token: bytes) -> None:
+    row = rows(read(LOG + b"ATT, 0.10, %b, 358.89, 4, 1.0\n" % token), "ATT")[-1]
+    assert (row[0], row[2:]) == (0.1, (358.89, 4, 1.0))
+    assert np.isnan(row[1])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "text", ["0.1", "-0.5", "123456.789", "1e-3", "-39.4950300", "0.0000001", "123456789012345678.5", "7"]
+)
+def test_numbers_are_the_doubles_that_python_reads(text: str) -> None:
+    assert numbers(f" {text}, 2.50, -{text.lstrip('-')}".encode()).tolist() == [float(text), 2.5, -abs(float(text))]
 
 
 def test_what_stands_behind_the_last_field_is_left_out() -> None:
