@@ -113,8 +113,13 @@ def _enroll(args: argparse.Namespace, settings: AgentSettings) -> int:
     except IdentityError as e:
         print(f"dbx agent enroll: {e}", file=sys.stderr)
         return FAILED
-    facts = {"aircraft_id": str(made.aircraft_id), "org_id": str(made.org_id), "key_id": made.signer.key_id.hex()}
-    _say(args, facts, f"enrolled as aircraft {made.aircraft_id}; keys in {made.folder}")
+    facts = {
+        "kind": made.kind,
+        "aircraft_id": str(made.aircraft_id),
+        "org_id": str(made.org_id),
+        "key_id": made.signer.key_id.hex(),
+    }
+    _say(args, facts, f"enrolled as {made.kind} {made.aircraft_id}; keys in {made.folder}")
     return OK
 
 

@@ -55,6 +55,9 @@ SHARED_SLICE_BYTES = 32 << 10
 _EXPECTED_SHARE = 0.5
 """Of a log's bytes, what it may take on disk: refused before it is begun when there is less room."""
 _LEAST_FREE_BYTES, _MOST_FREE_BYTES, _FREE_SHARE = 8 << 20, 1 << 30, 16
+_SLACK_BYTES = 256 << 10
+"""What a transaction takes besides its slices, which go into the write-ahead log and, with all of it, into the file."""
+_WORTH_GIVING_BYTES = 4 << 20
 _MOST_NAME = 400
 _GENERATION = "imports_generation"
 
@@ -194,7 +197,7 @@ class ImportQueue:
         return _imported(row, is_new=True)
 
     def _write(self, row: ImportRow, offset: int, slices: Sequence[bytes]) -> None:
-        self.make_room(sum(map(len, slices)))
+        self.make_room(2 * sum(map(len, slices)) + self.store.log_bytes() + _SLACK_BYTES)
         with self.store.transaction() as conn:
             for data in slices:
                 self._put(conn, row.stream_no, LogPart(row.log, offset, data), data)
@@ -255,6 +258,12 @@ class ImportQueue:
         if done:
             imports_store.set_receipt(conn, done, imports_store.add_receipt(conn, sealed))
             store.drop_outbox(conn, done)
+
+    def give_back(self) -> None:
+        """When all is receipted: give the room that it took back to the disk. sqlite3.Error when the disk refuses."""
+        if not self.waiting()[0] and self.store.free_bytes() > _WORTH_GIVING_BYTES:
+            with self.store.lock:
+                imports_store.give_back(self.store.conn)
 
     def drop_damaged(self, damaged: "deque[OutboxRow]") -> None:
         """Forget logs of which a batch is damaged on disk: they are to be imported again."""

@@ -93,7 +93,7 @@ def _outcome_line(out: Outcome, is_dry: bool) -> str:
     if not out.sha256:
         return f"{out.state:9} {out.file}: {out.why}"
     state = "would be" if is_dry and out.state == NEW else out.state
-    facts = [out.format, f"{out.size_bytes / 1e6:.1f} MB"]
+    facts = [out.format, f"{out.size_bytes / 1e6:.1f} MB" if out.size_bytes >= 100_000 else f"{out.size_bytes} bytes"]
     if out.packed_bytes and out.state == NEW:
         facts.append(f"{100 * out.packed_bytes / max(out.size_bytes, 1):.0f} % packed")
     if out.damages:
@@ -103,7 +103,7 @@ def _outcome_line(out: Outcome, is_dry: bool) -> str:
 
 
 def _chips(out: Outcome) -> str:
-    return f"nobody here knows {', '.join(out.hardware_ids)}" if out.hardware_ids else "it names no hardware"
+    return f"nobody here knows {out.hardware_ids[0]}" if out.hardware_ids else "it names no hardware"
 
 
 def _import_summary(facts: dict[str, int], is_dry: bool) -> str:

@@ -138,9 +138,12 @@ class Import:
         return owner
 
     def _saw(self, place: str, log: bytes) -> None:
-        if not self._is_dry:
+        path = str(Path(place).resolve())
+        with self._queue.store.lock:
+            seen = imports_store.seen_file(self._queue.store.conn, path)
+        if seen != log and not self._is_dry:
             with self._queue.store.transaction() as conn:
-                imports_store.saw_file(conn, str(Path(place).resolve()), log)
+                imports_store.saw_file(conn, path, log)
 
     def _outcome(
         self, out: Outcome, log: bytes, aircraft: Any, size_bytes: int, packed_bytes: int, source: LogSource

@@ -181,6 +181,12 @@ def waiting(conn: sqlite3.Connection, stream_no: int) -> tuple[int, int]:
     return int(found[0]), int(found[1])
 
 
+def give_back(conn: sqlite3.Connection) -> None:
+    """Give all free pages back to the file system; outside of a transaction."""
+    for pragma in ("wal_checkpoint(TRUNCATE)", "incremental_vacuum", "wal_checkpoint(TRUNCATE)"):
+        conn.execute(f"PRAGMA {pragma}").fetchall()
+
+
 # --- receipts and files
 
 

@@ -55,6 +55,7 @@ class ImportsThread:
             return
         self._written.settle(self._read.heard)
         self._written.drop_damaged(self._read.damaged)
+        self._written.give_back()
         self._read.follow()
         if self._read.suspect or self._is_replaced():
             log.error("imported logs opened again", extra={"why": self._read.suspect or "the file was replaced"})

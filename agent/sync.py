@@ -89,6 +89,7 @@ class Sync:
             self._send(deadline_s)
         self._await_whole(min(deadline_s, time.monotonic() + WHOLE_PATIENCE_S))
         self._count(queued)
+        self._queue.give_back()
         return self.report.waiting_batches == 0
 
     def _count(self, queued: tuple[int, int]) -> None:

@@ -210,6 +210,19 @@ def test_receipted_batches_leave_the_outbox_and_their_receipts_stay(station: Sta
     assert sum(s.receipt is None for s in kept) == 1
 
 
+def test_room_on_the_disk_comes_back_when_all_is_receipted(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "_WORTH_GIVING_BYTES", 10_000)
+    queue = station.queue()
+    done = queue.add(*surveyed(write_log(station.folder / "a.BIN", 120, rate_hz=100)), None, "card")
+    row = queue.find(done.log)
+    assert row is not None
+    station.receipt(queue, row.stream_no)
+    used = queue.store.size_bytes() - queue.store.log_bytes()
+    queue.give_back()
+    assert queue.store.free_bytes() == 0
+    assert (station.data / imports.FILE).stat().st_size <= used
+
+
 def test_a_log_that_the_hub_has_is_not_sent(station: Station) -> None:
     queue = station.queue()
     done = queue.add(*surveyed(write_log(station.folder / "a.BIN")), None, "card")
