@@ -183,8 +183,9 @@ def waiting(conn: sqlite3.Connection, stream_no: int) -> tuple[int, int]:
 
 def give_back(conn: sqlite3.Connection) -> None:
     """Give all free pages back to the file system; outside of a transaction."""
-    for pragma in ("wal_checkpoint(TRUNCATE)", "incremental_vacuum", "wal_checkpoint(TRUNCATE)"):
-        conn.execute(f"PRAGMA {pragma}").fetchall()
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    conn.executescript("PRAGMA incremental_vacuum")  # `execute` would step it once: one page
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 # --- receipts and files
