@@ -36,14 +36,18 @@ _INT32 = 6  # MAV_PARAM_TYPE
 
 @dataclass(slots=True)
 class Follower:
-    """One source that may be the vehicle, during one boot of the recorder."""
+    """One source that may be the vehicle, during one boot of the recorder.
+
+    reboots: when it was last heard before each, and first after. boot_ms: first and last (time_us, time_boot_ms).
+    """
 
     tracker: VehicleTracker
     clock: LogClock
     beats: int = 0
     arming: Arming = field(default_factory=Arming)
-    reboots: list[int] = field(default_factory=list)
+    reboots: list[tuple[int, int]] = field(default_factory=list)
     boot_ms: list[tuple[int, int]] = field(default_factory=list)
+    heard_us: int | None = None
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
@@ -56,7 +60,7 @@ class Follower:
         is_first = self.tracker.vehicle is None
         for change in self.tracker.update(columns):
             if change.kind == "reboot":
-                self.reboots.append(change.at_us)
+                self.reboots.append((self._last_before(columns, change.at_us), change.at_us))
             elif change.kind == "vehicle" and is_first:
                 self.arming.tell("heartbeat", [Said(change.at_us, False, False)])
             elif change.kind in ("armed", "disarmed"):
@@ -72,6 +76,12 @@ class Follower:
                     ms = fields(g)["time_boot_ms"]
                     self.boot_ms += [(int(time_us[0]), int(ms[0])), (int(time_us[-1]), int(ms[-1]))]
         self.boot_ms = self.boot_ms[:2] + self.boot_ms[2:][-2:]
+        if columns.n:
+            self.heard_us = int(columns.time_us[-1])
+
+    def _last_before(self, columns: FrameColumns, at_us: int) -> int:
+        earlier = columns.time_us[columns.time_us < at_us]
+        return int(earlier.max()) if len(earlier) else self.heard_us or at_us
 
     def _tell(self, said: Said) -> None:
         """A first HEARTBEAT that says armed is a state that began before the log, not an event."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from firmware_bridge.log_identity import Identity
 from firmware_bridge.log_mavlink import Address, Follower, MavlinkBoot, chosen, learn
 from firmware_bridge.log_moments import computer_moments, gps_moments, is_week_clock
 from firmware_bridge.log_rows import History
-from firmware_bridge.log_span import Kind, Span
+from firmware_bridge.log_span import HOLE_US, Kind, Span
 from firmware_bridge.log_tables import Damage, LogFormat, Portion
 from firmware_bridge.modes import PX4
 from shared.clock import UNKNOWN, ClockSource, TimeMapping
@@ -112,7 +111,10 @@ class LogReading:
 
     def _lose(self, damage: list[Damage]) -> None:
         for d in damage:
-            if len(self.damage) < MAX_DAMAGE:
+            last = self.damage[-1] if self.damage else None
+            if last and d.size and (last.offset + last.size, last.reason) == (d.offset, d.reason):
+                self.damage[-1] = replace(last, size=last.size + d.size)  # it goes on over a portion's border
+            elif len(self.damage) < MAX_DAMAGE:
                 self.damage.append(d)
             else:
                 last = self.damage[-1]
@@ -183,17 +185,20 @@ class LogReading:
         boot.first_us, boot.last_us = boot.span.bounds()
         clock = follower.clock if follower else boot.gps
         mapping = clock.stamped(boot.first_us, boot.last_us) if self.format == "tlog" else clock.mapping()
-        reboots = [t for t in (follower.reboots if follower else []) if boot.first_us < t <= boot.last_us]
-        edges = [boot.first_us, *reboots[:MAX_BOOTS], boot.last_us]
+        reboots = [r for r in (follower.reboots if follower else []) if boot.first_us < r[1] <= boot.last_us]
+        reboots = reboots[:MAX_BOOTS]
+        starts = [boot.first_us, *(at for _, at in reboots)]
+        ends = [*(max(before, start) for (before, _), start in zip(reboots, starts, strict=False)), boot.last_us]
+        between = sum(gap for a, b in zip(ends, starts[1:], strict=False) if (gap := b - a) > HOLE_US)
         out = []
-        for i, (first, last) in enumerate(pairwise(edges)):
+        for i, (first, last) in enumerate(zip(starts, ends, strict=True)):
             part = BootReading(boot.start, boot.latest_us, boot.end)
             part.first_us, part.last_us, part.mapping = first, last, mapping
-            part.holes_us = boot.span.holes_us if i == 0 else 0
+            part.holes_us = max(boot.span.holes_us - between, 0) if i == 0 else 0
             if follower is not None:
                 part.boot_us, part.speed = _since_boot(follower, first) if not reboots else (None, 1.0)
                 cycles = follower.arming.cycles(boot.first_us, boot.last_us)
-                part.cycles = _within(cycles, first, last, is_rebooted=last in reboots)
+                part.cycles = _within(cycles, first, last, is_rebooted=i < len(reboots))
             out.append(part)
         return out
 

@@ -180,6 +180,14 @@ def test_a_reboot_of_the_vehicle_is_another_boot_and_ends_the_flight() -> None:
     assert [(s.boot, s.inferred) for s in found.sessions] == [(0, True), (1, False)]
 
 
+def test_a_flight_that_a_power_cycle_ended_ends_where_the_vehicle_was_last_heard() -> None:
+    first = flight_frames(30, (5.0, 99.0), boot_ms=60_000)
+    second = [(3_400 + t, f) for t, f in flight_frames(20, (8.0, 15.0), boot_ms=1_000, utc_us=0)]
+    found = _survey(tlog(first + second))
+    assert _seconds(found) == [(5.0, 29.9, True), (8.0, 15.0, False)]
+    assert found.seconds == pytest.approx(50, abs=1)
+
+
 def test_a_hole_is_no_part_of_the_duration() -> None:
     later = [(3_400 + t, f) for t, f in flight_frames(20, (3.0, 15.0), boot_ms=3_410_000, utc_us=0)]
     assert _survey(tlog(flight_frames(utc_us=0) + later)).seconds == pytest.approx(50, abs=1)
