@@ -5,6 +5,7 @@ it left: formats, clock, parameters. Source: ArduPilot, libraries/AP_Logger.
 """
 
 from bisect import bisect_left
+from operator import itemgetter
 
 import numpy as np
 
@@ -63,14 +64,21 @@ class BlockReader:
         times = timeline(scanned, groups, self._formats, self._boot, None if final else len(block))
         is_held = times.kept < len(scanned.at)
         end = int(scanned.at[times.kept]) if is_held else scanned.end
-        portions = self._portions(scanned, groups, times, end)
+        lost = sorted(d for d in scanned.damage + times.damage if d[0] < end)
+        damage = [(a, Damage(self._base + a, b - a, why, self._detail(block, a, why))) for a, b, why in lost]
+        portions = self._portions(scanned, groups, times, end, damage)
         self._synced = is_held or scanned.synced
         self._base += end
         return end, portions
 
-    def _portions(self, scanned: Scanned, groups: list[Group], times: Timeline, end: int) -> list[Portion]:
+    def _detail(self, block: bytes, at: int, reason: str) -> str:
+        """More about damage at a place of the block."""
+        raise NotImplementedError
+
+    def _portions(
+        self, scanned: Scanned, groups: list[Group], times: Timeline, end: int, damage: list[tuple[int, Damage]]
+    ) -> list[Portion]:
         """The block's messages up to byte `end`, cut where boots begin."""
-        damage = sorted(d for d in scanned.damage + times.damage if d[0] < end)
         bounds = [0, *times.cuts, times.kept]
         ends = [*scanned.at[times.cuts].tolist(), end]
         parts = _split(groups, times, bounds)
@@ -79,10 +87,10 @@ class BlockReader:
             if number:
                 self._parameters.forget()
             if stop > start:
-                lost = damage[bisect_left(damage, (start,)) : bisect_left(damage, (stop,))]
                 portion = self._portion(parts[number], scanned, times)
                 portion.start, portion.end = self._base + start, self._base + stop
-                portion.damage = [Damage(self._base + a, b - a, reason) for a, b, reason in lost]
+                first, last = (bisect_left(damage, at, key=itemgetter(0)) for at in (start, stop))
+                portion.damage = [lost for _, lost in damage[first:last]]
                 portion.texts[:0] = [text for text in self._said if portion.start <= text.at < portion.end]
                 portion.is_new_boot = number > 0
                 out.append(portion)
@@ -124,6 +132,9 @@ class DataFlashReader(BlockReader):
             if _lost_bytes(again) < _lost_bytes(scanned) // 2:
                 scanned, self._formats = again, later
         return scanned, groups_of(block, scanned)
+
+    def _detail(self, block: bytes, at: int, reason: str) -> str:
+        return f"type {block[at + 2]}" if reason == "unknown_type" else ""
 
 
 def _lost_bytes(scanned: Scanned) -> int:

@@ -136,7 +136,7 @@ class _Walk:
         self._take(last, last + 1)
         if self.types[last] == FMT_TYPE:
             self._define(last)
-            found, resumed = self._resync(last + 1)
+            found, resumed = self._resync(bisect_left(self.at, end, last + 1, self.n))
         self._lost(end, resumed, "torn_end" if MAGIC.startswith(self.data[end:]) else "bad_header")
         return found, resumed, found >= 0
 

@@ -48,6 +48,9 @@ class DataFlashTextReader(BlockReader):
         groups = [Group(format_, number[which], rows) for format_, which, rows in found if len(which)]
         return _scanned(lines, kinds, formats, end), groups
 
+    def _detail(self, block: bytes, at: int, reason: str) -> str:
+        return words(block[at : at + 8].split(b",")[0]) if reason == "unknown_type" else ""
+
     def _kinds(self, lines: Lines) -> tuple[NDArray[np.int64], list[TextFormat]]:
         """The kind of each line: a place in the list of formats, or why it has none. FMT lines come into force."""
         formats = list(self._by_name.values())

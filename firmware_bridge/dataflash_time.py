@@ -39,7 +39,7 @@ def time_field(format_: Format, has_clock: bool = True) -> tuple[str, int] | Non
             found = "T", 1000
         elif not has_clock:
             found = next(((name, 1000) for name in ("TimeMS", "Time", "GMS") if name in names), None)
-    elif first == "TimeMS":
+    elif first == "TimeMS" and not format_.name.startswith(("ACC", "GYR")):  # theirs is the sensor's own clock
         found = first, 1000
     elif format_.name == "TIME" and first == "StartTime":  # PX4's own logs of old: one TIME before each round
         found = first, 1

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firmware_bridge.dataflash import DataFlashReader
@@ -77,6 +77,7 @@ def test_any_bytes_are_messages_or_damage(data: bytes) -> None:
 
 @settings(max_examples=150)
 @given(edits)
+@example([(0.0215, 0, bytes(22) + b"\xa3\x95\xb3" + bytes(41) + b"\xa3\x95" + bytes(13))])
 def test_every_byte_of_an_edited_log_is_in_a_message_or_in_damage(changes: list[tuple[float, int, bytes]]) -> None:
     data = edited(LOG, changes)
     portions = read_all(DataFlashReader(BLOCK), [data])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from firmware_bridge.dataflash import DataFlashReader
+from firmware_bridge.log_source import LogSource
+from firmware_bridge.log_survey import survey
 from firmware_bridge.log_tables import NO_TIME, Parameter, Portion, Table, Text, read_all
 from tests.fix_dataflash import PARAMETERS, TEXTS, DataFlashWriter, dataflash_log
 
@@ -115,6 +117,26 @@ def test_messages_without_a_time_take_that_of_the_last_one_before_them() -> None
     assert table(portions, "GPS").time_us.tolist() == [700_000]
 
 
+def test_a_clock_of_a_sensor_is_not_the_clock_of_the_log() -> None:
+    log = DataFlashWriter()
+    log.define(1, "IMU", "If", "TimeMS,GyrX")
+    log.define(2, "ACC1", "IIf", "TimeMS,TimeUS,AccX")
+    for number in range(10):
+        log.write("IMU", 90_000 + number, 0.0)
+        for sample in range(10):
+            log.write("ACC1", number, sample, 0.0)
+    (portion,) = read(bytes(log.out))
+    assert portion.damage == []
+    assert table([portion], "ACC1").time_us[0] == 90_000_000
+
+
+def test_damage_names_the_type_that_is_not_known() -> None:
+    data = dataflash_log(3)
+    at = data.index(b"\xa3\x95\x64", len(data) // 2)
+    (portion,) = read(data[: at + 2] + b"\xee" + data[at + 3 :])
+    assert [(d.offset, d.size, d.reason, d.detail) for d in portion.damage] == [(at, 28, "unknown_type", "type 238")]
+
+
 def test_gps_time_of_week_is_the_clock_of_a_log_that_has_no_other() -> None:
     log = DataFlashWriter()
     log.define(130, "GPS", "BIHLL", "Status,TimeMS,Week,Lat,Lng")
@@ -221,3 +243,9 @@ def test_blocks_give_what_the_whole_gives() -> None:
         parts = [t for p in blocks for t in p.tables if (t.name, t.instance) == (one.name, one.instance)]
         assert np.concatenate([t.time_us for t in parts]).tolist() == one.time_us.tolist()
         assert b"".join(t.rows.tobytes() for t in parts) == one.rows.tobytes()
+
+
+def test_a_hole_over_many_blocks_is_one_place_of_damage_in_the_survey() -> None:
+    log = dataflash_log(3)
+    found = survey(LogSource(log + bytes(5 << 20) + log))
+    assert [(d.offset, d.size, d.reason) for d in found.damage] == [(len(log), 5 << 20, "zeros")]

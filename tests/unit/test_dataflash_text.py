@@ -131,6 +131,11 @@ def test_numbers_are_the_doubles_that_python_reads(text: str) -> None:
     assert numbers(f" {text}, 2.50, -{text.lstrip('-')}".encode()).tolist() == [float(text), 2.5, -abs(float(text))]
 
 
+def test_damage_names_the_type_that_is_not_known() -> None:
+    (damage,) = read(LOG + b"XYZ, 1, 2\n").damage
+    assert damage.detail == "XYZ"
+
+
 def test_what_stands_behind_the_last_field_is_left_out() -> None:
     assert rows(read(LOG + b"ATT, 1, 2, 3, 4, 5, 6, 7\n"), "ATT")[-1] == (1.0, 2.0, 3.0, 4, 5.0)
 
