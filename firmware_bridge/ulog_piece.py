@@ -34,7 +34,10 @@ class UlogPiece:
     def read(self) -> int:
         """Reads what can be decided; where in `data` that ends. A log's header is a portion of its own."""
         start = self._start
-        if self._state.lost_at < 0 and self._data.startswith(MAGIC, start) and len(self._data) >= start + FILE_HEADER:
+        left = len(self._data) - start
+        if self._state.lost_at < 0 and self._data.startswith(MAGIC, start) and left >= FILE_HEADER:
+            if left < _FLAGS_END and not self._is_end:
+                return start
             self._state.begin(self._data[start : start + _FLAGS_END], self._base + start, self.portion)
             end = start + FILE_HEADER
         else:
@@ -64,7 +67,7 @@ class UlogPiece:
             if what in (Step.LOG, Step.WAIT):
                 break
             if what is Step.LOST:
-                self._lose(pos, self._is_end and (pos + HEADER > len(data) or is_header(data, pos)))
+                self._lose(pos, self._is_end and self._goes_on(pos))
                 walk, self._window = _WALK, _WINDOW
             else:
                 self._take(pos, end, what)
@@ -185,6 +188,13 @@ class UlogPiece:
         """The chain breaks at pos."""
         state = self._state
         state.lost_at, state.lost_zeros, state.lost_torn = self._base + pos, True, is_torn
+
+    def _goes_on(self, pos: int) -> bool:
+        """Whether a message that begins at pos goes on behind the piece."""
+        data = self._data
+        if pos + HEADER > len(data):
+            return True
+        return is_header(data, pos) and pos + HEADER + (data[pos] | data[pos + 1] << 8) > len(data)
 
     def _note_zeros(self, upto: int) -> None:
         start = max(0, self._state.lost_at - self._base)
