@@ -124,6 +124,8 @@ class LogEvents:
             for at, is_on, before in self._changes("failsafe", rows, rows.value("failsafe")):
                 if is_on and before == before:
                     events.append(Event(at, "failsafe", "critical", "failsafe", 1.0))
+        for rows in history.rows(TableSource("mission_result", (), needs=("seq_current",))):
+            states.append(State("mission_seq", rows.time_us, rows.value("seq_current")))
         for rows in history.rows(TableSource("vehicle_land_detected", (), needs=("landed",))):
             for at, landed, before in self._changes("landed", rows, rows.value("landed")):
                 if before == before:

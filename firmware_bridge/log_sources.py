@@ -433,7 +433,6 @@ ULOG: tuple[TableSource, ...] = (
        instance=0),
     _t("actuator_outputs", Worked(_elements("motor_output_us", 16), "output from 500 to 2500", _px4_outputs),
        instance=1),
-    _t("mission_result", _f("mission_seq", "seq_current")),
     _t("vehicle_land_detected", Worked((("landed_state", 0),), "landed, with the mode", _px4_landed)),
     _t("vehicle_status", Worked((("sensors_health", 0),), "onboard_control_sensors_health", _px4_health)),
     _t("cpuload", _f("cpu_load_pct", "load", factor=100.0)),
@@ -448,6 +447,10 @@ STATES: dict[str, dict[str, str]] = {
         "landed_state": "EV 18 and 28; STAT.isFlying",
         "mission_seq": "MISE.CNum of navigation commands",
     },
-    "ulog": {"armed": "vehicle_status.arming_state", "flight_mode": "vehicle_status.nav_state as custom_mode"},
+    "ulog": {
+        "armed": "vehicle_status.arming_state",
+        "flight_mode": "vehicle_status.nav_state as custom_mode",
+        "mission_seq": "mission_result.seq_current",
+    },
 }
 """What a log says when it changes (`log_events`): channel -> words, by format."""
