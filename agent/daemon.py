@@ -75,6 +75,7 @@ class Daemon:
         self.identity = identity
         self.fatal = ""
         self.stop = threading.Event()
+        self._end_link = threading.Event()
         self._end_uplink = threading.Event()
         self._threads: list[threading.Thread] = []
         self._status_trouble = Repeated(log, "status not written", "status written again")
@@ -221,7 +222,9 @@ class Daemon:
 
     def _finish(self) -> None:
         self.stop.set()
+        self._join("offload")
         self.pipeline.companion.leave()
+        self._end_link.set()
         self._join("link")
         self._guard("drain", self.pipeline.finish)()
         self._wake()
@@ -243,7 +246,7 @@ class Daemon:
 
     def _start_threads(self) -> None:
         if self.reader is not None:
-            self._thread("link", lambda: self.reader.run(self.stop) if self.reader else None)
+            self._thread("link", lambda: self.reader.run(self._end_link) if self.reader else None)
         if self.uplink is not None:
             uplink = self.uplink
             self._thread("uplink", lambda: uplink.run(self._end_uplink))

@@ -37,7 +37,9 @@ AGAIN_S = 1800.0
 RETRY_S = 60.0
 LATER_S = 300.0
 LINGER_S = 3.0
-"""For so long after the end it is watched whether the end was heard, and answers are still left out."""
+"""For so long after an end answers are left out of the recording, and the end is said again when they go on."""
+QUIET_S = 0.7
+"""No data for so long: the end was heard."""
 SESSION_S = 12.0
 """PX4 closes a session that is silent for 10 s: also one that an earlier run of ours left open."""
 BUSY_S = 5.0
@@ -45,7 +47,7 @@ DELIVER_AGAIN_S = 10.0
 SPARE_BYTES = 64 << 20
 _POLL_S = 0.02
 _REPEAT_S = 0.5
-_MOST_CHUNKS = 20_000
+_MOST_CHUNKS = 1000
 
 
 Deliver = Callable[[Path, Callable[[], bool]], bool]
@@ -160,10 +162,14 @@ class Offload:
     def run(self, stop: threading.Event) -> None:
         """Fetch what is to be fetched whenever it may be, until stop."""
         self._stop = stop
-        while not stop.wait(0.5):
-            self._hand_over()
-            if self._is_due():
-                self._visit()
+        try:
+            while not stop.wait(0.5):
+                self._hand_over()
+                if self._is_due():
+                    self._visit()
+        except Exception:  # whatever it is, recording matters more than fetching
+            log.exception("offload ended by an error; recording goes on")
+            self.state.doing, self.state.trouble = "ended", "an error of ours; see the log"
 
     def _is_due(self) -> bool:
         now_s, quiet_s = time.monotonic(), self._quiet_s
@@ -317,17 +323,20 @@ class Offload:
     def _leave(self, exchange: Exchange) -> None:
         """End it with one message; again only when the autopilot has plainly not heard that."""
         messages = exchange.leave()
-        until_s = time.monotonic() + (LINGER_S if messages else 0)
-        said_s = 0.0
-        heard = True
-        while time.monotonic() < until_s:
-            if heard and time.monotonic() - said_s >= _REPEAT_S:
-                said_s = time.monotonic()
+        heard_s = said_s = time.monotonic()
+        until_s = said_s + LINGER_S
+        for message in messages:
+            self._say(message)
+        while messages and time.monotonic() < min(until_s, heard_s + QUIET_S):
+            if not self._hears_data():
+                continue
+            heard_s = time.monotonic()
+            if heard_s - said_s >= _REPEAT_S:
+                said_s = heard_s
                 for message in messages:
                     self._say(message)
-            heard = self._hears_answers()
 
-    def _hears_answers(self) -> bool:
+    def _hears_data(self) -> bool:
         """Whether data still come after the end."""
         frames, address = self._next_frames(), self._address()
         if frames is None or address is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main(words: list[str]) -> int:
     data_dir, identity_dir, path = map(Path, words)
     try:
         return queue_log(data_dir, identity_dir, path)
-    except (Refused, OSError) as e:
+    except (Refused, OSError, sqlite3.Error) as e:
         print(f"dbx agent: {plainly(e)}", file=sys.stderr)
         return LATER
 

@@ -83,8 +83,8 @@ def converse(
 class ScriptedAutopilot:
     """Talks to an agent's UDP port: HEARTBEAT and attitude, and answers requests for logs at kbit_s.
 
-    heard: (when, message id, fields) of all that came, but HEARTBEATs. Its state is changed by the test's thread.
-    idle_s: after which sessions are closed (ArduPilot 20 s, PX4 10 s).
+    heard: (when, message id, fields) of all that came, but HEARTBEATs. answers_sent: (when, bytes of the frame).
+    idle_s: after which sessions are closed (ArduPilot 20 s, PX4 10 s). Its state is changed by the test's thread.
     """
 
     def __init__(
@@ -95,9 +95,7 @@ class ScriptedAutopilot:
         self.heard: list[tuple[float, int, Any]] = []
         self.is_armed = False
         self.is_silent = False
-        self.sent_bytes = 0
-        self.log_packets_sent: list[float] = []
-        self.said: list[bytes] = []
+        self.answers_sent: list[tuple[float, int]] = []
         self._kbit_s = kbit_s
         self._faults = faults or Faults()
         self._compid = compid
@@ -150,7 +148,6 @@ class ScriptedAutopilot:
     def _send(self, frame: bytes) -> None:
         if not self.is_silent:
             self._socket.sendto(frame, self._to)
-            self.sent_bytes += len(frame)
 
     def _run(self) -> None:
         scanner, tick, free_s = Scanner(), 0, time.monotonic()
@@ -162,7 +159,7 @@ class ScriptedAutopilot:
                 next_s += 0.05
                 self._telemetry(tick)
                 tick += 1
-            free_s = self._stream(max(free_s, now_s - 0.02))
+            free_s = self._stream(max(free_s, now_s - 0.05))
             if now_s - self._asked_s > self._idle_s:
                 self.server.sessions.clear()
             self._stop.wait(0.002)
@@ -186,9 +183,9 @@ class ScriptedAutopilot:
                     values = values | {"target_system": 1, "target_component": 191}
                 frame = frame_of(msgid, values, self._seq, compid=self._compid)
                 self._send(frame)
-                self.log_packets_sent.append(time.monotonic())
+                self.answers_sent.append((time.monotonic(), len(frame)))
+                free_s += len(frame) * 8 / (self._kbit_s * 1000)
             self._seq += 1
-            free_s += 270 * 8 / (self._kbit_s * 1000)
         return free_s
 
     def _read(self, scanner: Scanner) -> None:

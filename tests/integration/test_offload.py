@@ -16,7 +16,7 @@ from agent import identity
 from agent.imports import ImportQueue
 from agent.store import envelope, outbox_rows
 from firmware_bridge.columns import columns_of
-from firmware_bridge.mavftp import Op
+from firmware_bridge.mavftp import Nak, Op
 from shared import batch
 from shared.codec import decode_block
 from shared.envelope import peek
@@ -54,8 +54,11 @@ class Offloading:
         if not (self.folder / "data" / "imports.db").exists():
             return set()
         me = identity.load(self.folder / "identity")
-        with contextlib.closing(ImportQueue(self.folder / "data", me)) as queue:
-            return {row.log for row in queue.imports() if row.packed and row.origin == "offload"}
+        try:
+            with contextlib.closing(ImportQueue(self.folder / "data", me)) as queue:
+                return {row.log for row in queue.imports() if row.packed and row.origin == "offload"}
+        except sqlite3.Error:  # it is being made
+            return set()
 
     def known(self) -> dict[str, Any]:
         """What it remembers to have fetched."""
@@ -160,3 +163,13 @@ def test_a_killed_agent_goes_on_where_its_disk_is(begin: Begin) -> None:
     run.wait(lambda: run.queued() == sha256(log), "the whole log")
     reads = [p.offset for p in run.autopilot.ftp() if p.op == Op.READ]
     assert min(reads) > 50_000 - 239, "it began anew"
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_stopped_says_the_end_first(begin: Begin) -> None:
+    server = LogServer(some_logs(20), naks={Op.LIST: [Nak.UNKNOWN_COMMAND]})
+    run = begin(server, kbit_s=100)
+    run.wait(lambda: server.is_downloading, "a log on its way")
+    err = run.end()
+    assert run.agent.returncode == 0 and "stopping" in err
+    assert run.autopilot.ended() and run.autopilot.is_idle()
