@@ -10,6 +10,8 @@ it has none.
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.codec.content import lengths
+
 Ints = NDArray[np.int64]
 
 APART, ANCHOR, CHAINED = 0, 1, 2
@@ -19,7 +21,7 @@ def origins(time: Ints, first: NDArray[np.bool_], anchor: NDArray[np.bool_]) -> 
     """T before each sender's first frame: the time of its first anchor, 0 where it has none. time: right for
     anchors."""
     at = anchor.nonzero()[0]
-    sender = first.cumsum()[at] - 1
+    sender = np.searchsorted(first.nonzero()[0], at, side="right") - 1
     found = np.zeros(int(np.count_nonzero(first)), np.int64)
     found[sender[::-1]] = time[at[::-1]]
     return found
@@ -50,16 +52,16 @@ def times(x: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_], anchor: N
     begins |= anchor
     us = x * ~is_ms
     run_at = begins.nonzero()[0]
-    lengths = np.diff(run_at, append=len(x))
+    rows = lengths(run_at, len(x))
     total = us.cumsum()
-    within = total - (total[run_at] - us[run_at]).repeat(lengths)
+    within = total - (total[run_at] - us[run_at]).repeat(rows)
     step = x[run_at] * is_ms[run_at]
     resets = (first[run_at] | anchor[run_at]).nonzero()[0]
     carried = within[run_at[1:] - 1] // 1000
     carried[resets[1:] - 1] = 0
     step[1:] += carried
     base = step.cumsum()
-    base -= (base[resets] - step[resets]).repeat(np.diff(resets, append=len(base)))
+    base -= (base[resets] - step[resets]).repeat(lengths(resets, len(base)))
     base *= 1000
-    within += base.repeat(lengths)
+    within += base.repeat(rows)
     return within

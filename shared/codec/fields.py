@@ -1,12 +1,15 @@
 """Numbers of columns to the fields of payloads and to receive times: clocks, pairs, floats, scatter."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec import bits, clocks, floats, series
 from shared.codec.columns import Columns, Slots, clock_columns, heads
 from shared.codec.container import Parts, joined, require
-from shared.codec.content import Bytes, ramp, spans
+from shared.codec.content import Bytes, lengths, ramp, spans, stable_order, upto
 from shared.codec.membership import Membership
 from shared.codec.numbers import SPARE, Numbers, Varying, begins, constants, series_values, varying
 from shared.codec.pairs import SLOTS
@@ -84,10 +87,15 @@ def _fill(payloads: list[Bytes], slots: Slots, columns: Columns, constant: Ints,
         rows[:] = template[start:end]
 
 
-def _write(payload: Bytes, at: Ints, width: int, value: Ints) -> None:
-    """Store the low `width` bytes of each value at byte positions `at`."""
-    view: NDArray[np.uint64] = np.ndarray((len(payload) - width + 1,), f"<u{width}", payload, strides=(1,))
-    view[at] = value.astype(view.dtype)
+def _write(payload: Bytes, at: Ints, width: int, value: NDArray[np.integer], is_askew: bool) -> None:
+    """Store the low `width` bytes of each value at byte positions `at`; numpy writes aligned ones several times
+    faster."""
+    dtype = np.dtype(f"<u{width}")
+    if is_askew:
+        view: NDArray[Any] = np.ndarray((len(payload) - width + 1,), dtype, payload, strides=(1,))
+    else:
+        view, at = payload.view(dtype), at >> (width.bit_length() - 1)
+    view[at] = value.astype(dtype, copy=False)
 
 
 def _words(payload: Bytes, at: Ints, is_askew: bool) -> NDArray[np.uint64]:
@@ -103,35 +111,39 @@ _ASKEW, _FIXED, _FLOAT = 16, 32, 64
 
 def _scatter(payload: Bytes, columns: Columns, v: Varying, which: Ints, value: Ints, low: _Low) -> None:
     """Write columns `which` of v into the payloads, all alike at once; value: numbers of all columns of v."""
-    column = v.column[which]
-    width = columns.width[column]
-    kind = width | np.where(columns.at[column] & (width - 1), _ASKEW, 0)
-    fixed = v.is_float[which] & (v.form[which] == floats.FIXED)
-    kind |= np.where(fixed, _FIXED, np.where(v.is_float[which], _FLOAT, 0))
-    kind[fixed] = np.bitwise_or.reduce(kind[fixed])  # at once: their low bits follow each other
-    for k in np.bincount(kind).nonzero()[0].tolist():
-        _scatter_alike(payload, columns, v, which[kind == k], value, low, k)
-
-
-def _scatter_alike(
-    payload: Bytes, columns: Columns, v: Varying, which: Ints, value: Ints, low: _Low, kind: int
-) -> None:  # fmt: skip
+    kind = _kinds(columns, v, which)
+    alike = stable_order(kind)
+    which, kind = which[alike], kind[alike]
     column, rows = v.column[which], v.rag.rows[which]
-    starts = rows.cumsum() - rows
-    index = np.arange(int(rows.sum()))
-    width = kind & 15
-    unit = 1 if kind & _ASKEW else width  # an aligned array is written several times faster
-    stride = columns.stride[column] // unit
-    at = index * stride.repeat(rows)
-    at += (columns.at[column] // unit - starts * stride).repeat(rows)
-    index += (v.rag.starts[which] - starts).repeat(rows)
-    number = value[index]
-    if kind & _FIXED:
-        field: NDArray[np.integer] = low.floats(v, which, number, rows, starts)
-    else:
-        field = floats.to_bits(number, v.form[which].repeat(rows)) if kind & _FLOAT else number
-    view = np.ndarray(((len(payload) - width) // unit + 1,), f"<u{width}", payload, strides=(unit,))
-    view[at] = field.astype(view.dtype, copy=False)
+    starts, stride = rows.cumsum() - rows, columns.stride[column]
+    count = upto(int(rows.sum()))
+    number = value[(v.rag.starts[which] - starts).repeat(rows) + count]
+    at = stride.repeat(rows)
+    at *= count
+    at += (columns.at[column] - starts * stride).repeat(rows)
+    cuts = [0, *((kind[1:] != kind[:-1]).nonzero()[0] + 1).tolist(), len(kind)]
+    for first, last in itertools.pairwise(cuts if len(kind) else []):
+        same, begin, k = slice(first, last), int(starts[first]), int(kind[first])
+        some = slice(begin, int(starts[last]) if last < len(kind) else len(at))
+        field: NDArray[np.integer] = number[some]
+        if k & _FIXED:
+            field = low.floats(v, which[same], number[some], rows[same], starts[same] - begin)
+        elif k & _FLOAT:
+            field = floats.to_bits(number[some], v.form[which[same]].repeat(rows[same]))
+        _write(payload, at[some], k & 15, field, bool(k & _ASKEW))
+
+
+def _kinds(columns: Columns, v: Varying, which: Ints) -> Ints:
+    """What has to be done alike: width of the field | _ASKEW | _FIXED or _FLOAT."""
+    column, is_float = v.column[which], v.is_float[which]
+    width = columns.width[column]
+    fixed = is_float & (v.form[which] == floats.FIXED)
+    kind: Ints = width | np.where(fixed, _FIXED, is_float * _FLOAT)
+    askew = (columns.at[column] & (width - 1)) != 0
+    if askew.any():
+        askew[fixed] = askew[fixed].any()  # all at once: their low bits follow each other
+        kind |= askew * _ASKEW
+    return kind
 
 
 def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Numbers, payload: Bytes) -> Ints:
@@ -143,7 +155,7 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
     begin = slots.rows.cumsum() - slots.rows
     block = np.repeat(np.arange(len(parts)), [p.frames for p in parts])
     time = np.empty(len(frame.slot), np.int64)
-    time[frame.order] = numbers.of(columns, np.flatnonzero(columns.element < 0))
+    time[frame.order] = numbers.of(columns, (columns.element < 0).nonzero()[0])
     start = np.array([p.start_us for p in parts], np.int64)
     resets = heads(block)
     timed = clock_columns(columns)
@@ -158,11 +170,12 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
         wire = frame.order[spans(begin[slot], rows)]
         true = _clock_chain(slots, columns, numbers, timed, mode, wire, payload, len(time))
         follows = np.repeat(modes[slot] & 4 > 0, rows)
-        time[wire[follows]] += true[follows]
-        resets[wire[follows]] = True
+        wire = wire[follows]
+        time[wire] += true[follows]
+        resets[wire] = True
     at = resets.nonzero()[0]
     time[at] += start[block[at]]
-    return series.sums(time, Ragged.of(np.diff(at, append=len(time))))
+    return series.sums(time, Ragged(lengths(at, len(time)), at))
 
 
 def _clock_chain(
@@ -185,7 +198,7 @@ def _clock_chain(
     at = columns.at[timed].repeat(rows) + ramp(rows) * columns.stride[timed].repeat(rows)
     wide = int(rows[columns.width[timed] == 4].sum())
     for width, some in ((4, slice(wide)), (8, slice(wide, None))):
-        _write(payload, at[some], width, field[some])
+        _write(payload, at[some], width, field[some], bool((at[some] & (width - 1)).any()))
     return true
 
 

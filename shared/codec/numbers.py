@@ -188,10 +188,10 @@ def _raw(parts: list[Parts], v: Varying, size: Bytes, edges: Ints) -> NDArray[np
     end = size.cumsum(dtype=np.int64)
     bounds = np.append(0, end)[edges]
     data, lengths, start = _sections([x.value_bits for x in parts])
-    begin, used = begins(np.diff(bounds), v.rank, v.block, start)
+    begin, used = begins(bounds[1:] - bounds[:-1], v.rank, v.block, start)
     require((lengths == (used + 7) >> 3).all(), "raw bits")
     end -= size
-    end += (begin - bounds[:-1]).repeat(np.diff(edges))
+    end += (begin - bounds[:-1]).repeat(edges[1:] - edges[:-1])
     return bits.unpack(data, end, size)
 
 
