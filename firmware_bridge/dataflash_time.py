@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from firmware_bridge.dataflash_formats import Format
 from firmware_bridge.log_tables import NO_TIME
 
-JUMP_US = 10_000_000
+JUMP_US = 3_000_000
 """Messages of a sound log are never this far from their neighbours but for a hole."""
 TRUSTED_RUN = 8
 """So many stamps in agreement are no chance."""
