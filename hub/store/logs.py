@@ -267,56 +267,56 @@ def parts_of(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> list[bytes]:
 # --- flights ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """A log's session that is, or may be, part of a flight. session: of which flight it is now part; None: of none."""
-
-    sha256: bytes
-    session_no: int
-    session: uuid.UUID | None
-    is_own: bool
-    """Whether that flight is the one that is asked for."""
-
-
+GPS_SLACK_US = 15_000_000
+STAMP_SLACK_US = 12 * 3_600_000_000
+"""How far apart two dates of one flight may be: by GPS both, or by a computer's clock."""
+MOST_DATED = 20
+MOST_UNDATED = 4
+"""Sessions of logs that are read to see whether they belong to a flight. Reading a log takes as long as it is large; of
+those without dates only the newest are tried."""
 _ATTACHED = """
-SELECT f.sha256, f.session_no, f.session_id, true FROM flight_logs f
-WHERE f.org_id = %(org)s AND f.session_id = %(session)s
+SELECT f.sha256, f.session_no FROM flight_logs f WHERE f.org_id = %(org)s AND f.session_id = %(session)s
 UNION ALL
-(SELECT l.sha256, s.session_no, f.session_id, false
-FROM flight_sessions x JOIN logs l ON l.org_id = x.org_id AND l.aircraft_id = x.aircraft_id AND l.part_of IS NULL
-    AND l.state = 'parsed'
-JOIN log_sessions s ON s.org_id = l.org_id AND s.sha256 = l.sha256
-LEFT JOIN flight_logs f ON f.org_id = l.org_id AND f.sha256 = l.sha256 AND f.session_no = s.session_no
-LEFT JOIN flight_sessions o ON o.org_id = f.org_id AND o.session_id = f.session_id
-WHERE x.org_id = %(org)s AND x.session_id = %(session)s AND f.session_id IS DISTINCT FROM x.session_id
-    AND (f.session_id IS NULL OR x.origin = 'live')
-    AND NOT EXISTS (SELECT FROM flight_logs m WHERE m.org_id = l.org_id AND m.session_id = x.session_id
-        AND m.sha256 = l.sha256 AND m.session_no = s.session_no)
-    AND (s.clock_source = 0 OR x.clock_source = 0
-        OR (s.start_utc_us <= x.ended_utc_us + %(slack)s AND s.end_utc_us >= x.started_utc_us - %(slack)s))
-ORDER BY abs(s.start_utc_us - x.started_utc_us), s.sha256, s.session_no LIMIT %(most)s)
-"""
+SELECT c.sha256, c.session_no FROM (
+    SELECT l.sha256, s.session_no, row_number() OVER (PARTITION BY s.clock_source = 0 OR x.clock_source = 0
+        ORDER BY CASE WHEN s.clock_source = 0 OR x.clock_source = 0 THEN -extract(epoch FROM l.read_at)
+            ELSE abs(s.start_utc_us - x.started_utc_us) END, l.sha256, s.session_no) AS place,
+        s.clock_source = 0 OR x.clock_source = 0 AS undated
+    FROM flight_sessions x JOIN logs l ON l.org_id = x.org_id AND l.aircraft_id = x.aircraft_id AND l.part_of IS NULL
+        AND l.state = 'parsed'
+    JOIN log_sessions s ON s.org_id = l.org_id AND s.sha256 = l.sha256
+    LEFT JOIN LATERAL (SELECT bool_or(o.origin = 'live') AS live, bool_or(o.session_id = x.session_id) AS own
+        FROM flight_logs f JOIN flight_sessions o ON o.org_id = f.org_id AND o.session_id = f.session_id
+        WHERE f.org_id = l.org_id AND f.sha256 = l.sha256 AND f.session_no = s.session_no) t ON true
+    WHERE x.org_id = %(org)s AND x.session_id = %(session)s AND t.own IS NOT TRUE
+        AND (t.live IS NULL OR x.origin = 'live')
+        AND CASE WHEN s.clock_source = 0 OR x.clock_source = 0 THEN t.live IS NOT TRUE
+            ELSE s.start_utc_us <= x.ended_utc_us + slack AND s.end_utc_us >= x.started_utc_us - slack END
+) c WHERE c.place <= CASE WHEN c.undated THEN %(undated)s ELSE %(dated)s END
+""".replace("slack", "(CASE WHEN t.live OR s.clock_source = 3 AND x.clock_source = 3 THEN %(gps)s ELSE %(stamp)s END)")
+_LIMITS = {"gps": GPS_SLACK_US, "stamp": STAMP_SLACK_US, "dated": MOST_DATED, "undated": MOST_UNDATED}
 
 
-def attached(
-    conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, slack_us: int, most: int = 20
-) -> list[Attached]:
-    """The log sessions that are part of a flight; and, nearest first, those that may become it."""
-    params = {"org": org_id, "session": session_id, "slack": slack_us, "most": most}
-    return [Attached(bytes(r[0]), int(r[1]), r[2], bool(r[3])) for r in conn.execute(_ATTACHED, params).fetchall()]
+def attached(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> list[tuple[bytes, int]]:
+    """The log sessions that are part of a flight, and those that may be: of its aircraft, near it in time, and not of
+    another flight yet (but of one that is known from logs alone, or that ended just before this one)."""
+    rows = conn.execute(_ATTACHED, _LIMITS | {"org": org_id, "session": session_id})
+    return [(bytes(r[0]), int(r[1])) for r in rows.fetchall()]
 
 
-def candidates(
-    conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID, s: SessionRow, slack_us: int, most: int = 20
-) -> list[uuid.UUID]:
-    """Flights of an aircraft that a log's session may be part of: live ones first, nearest in time first."""
+def candidates(conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID, s: SessionRow) -> list[uuid.UUID]:
+    """Flights of an aircraft that a log's session may be part of: live ones first, nearest in time first; without dates
+    the newest."""
     rows = conn.execute(
         "SELECT session_id FROM flight_sessions WHERE org_id = %(org)s AND aircraft_id = %(aircraft)s"
-        " AND (clock_source = 0 OR %(source)s = 0"
-        " OR (started_utc_us <= %(end)s + %(slack)s AND ended_utc_us >= %(start)s - %(slack)s))"
-        " ORDER BY origin, abs(started_utc_us - %(start)s), session_id LIMIT %(most)s",
-        {"org": org_id, "aircraft": aircraft_id, "source": s.clock_source, "start": s.start_utc_us,
-         "end": s.end_utc_us, "slack": slack_us, "most": most},
+        " AND CASE WHEN clock_source = 0 OR %(source)s = 0 THEN true"
+        " WHEN clock_source = 3 AND %(source)s = 3"
+        " THEN started_utc_us <= %(end)s + %(gps)s AND ended_utc_us >= %(start)s - %(gps)s"
+        " ELSE started_utc_us <= %(end)s + %(stamp)s AND ended_utc_us >= %(start)s - %(stamp)s END"
+        " ORDER BY origin, CASE WHEN clock_source = 0 OR %(source)s = 0 THEN -extract(epoch FROM last_seen_at)"
+        " ELSE abs(started_utc_us - %(start)s) END, session_id LIMIT %(dated)s",
+        _LIMITS | {"org": org_id, "aircraft": aircraft_id, "source": s.clock_source, "start": s.start_utc_us,
+                   "end": s.end_utc_us},
     )  # fmt: skip
     return [found for (found,) in rows.fetchall()]
 

@@ -15,7 +15,7 @@ from firmware_bridge.grid import ChannelGrid
 from hub.store import logs, sessions
 from hub.store.logs import FlightLog, LogRow
 from hub.store.tenant import tenant
-from hub.worker.alignment import STAMP_TOLERANCE_US, Line
+from hub.worker.alignment import Line
 from hub.worker.log_shelf import LogShelf, Told
 from hub.worker.merge import KIND_OF_FORMAT, RANK, Kind, within
 from hub.worker.overlay import Candidate, Name, lay
@@ -60,10 +60,10 @@ def read_logs(
 ) -> LaidLogs:
     """The logs that are part of a flight, or turn out to be. live: its stream, None when it has none."""
     with tenant(conn, org_id):
-        found = logs.attached(conn, org_id, session_id, STAMP_TOLERANCE_US)
+        found = logs.attached(conn, org_id, session_id)
         known = {(f.sha256, f.session_no): f for f in logs.flight_logs(conn, org_id, session_id)}
-        rows = logs.find_logs(conn, org_id, {f.sha256 for f in found})
-    names = list(dict.fromkeys((f.sha256, f.session_no) for f in found))
+        rows = logs.find_logs(conn, org_id, {sha256 for sha256, _ in found})
+    names = set(found)
     candidates = [c for name in sorted(names) if (c := _candidate(conn, org_id, shelf, rows, name, known.get(name)))]
     overlay = lay(live, candidates)
     out = LaidLogs(live_shift_us=overlay.live_shift_us)

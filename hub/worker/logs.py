@@ -20,7 +20,6 @@ from hub.store import jobs, log_arrivals, logs
 from hub.store.log_arrivals import DeliveryRow
 from hub.store.logs import LogFacts, LogRow, SessionRow
 from hub.store.tenant import tenant
-from hub.worker.alignment import STAMP_TOLERANCE_US
 from hub.worker.fingerprint import holds
 from hub.worker.log_bytes import Missing
 from hub.worker.log_shelf import LogShelf, Told
@@ -48,7 +47,7 @@ def take_in(
         return []
     if not row.is_whole and not _assemble(conn, org_id, row, deliveries, shelf):
         return []
-    if not row.is_read and not _read(conn, org_id, row, shelf):
+    if (not row.is_read or row.state == "failed") and not _read(conn, org_id, row, shelf):
         return _join_whole(conn, org_id, row.sha256)
     touched = _join_whole(conn, org_id, row.sha256)
     touched += _find_owner(conn, org_id, row.sha256, deliveries)
@@ -253,7 +252,7 @@ def _place_session(
 ) -> list[uuid.UUID]:
     assert row.aircraft_id is not None
     with tenant(conn, org_id):
-        wanted = logs.candidates(conn, org_id, row.aircraft_id, s, STAMP_TOLERANCE_US)
+        wanted = logs.candidates(conn, org_id, row.aircraft_id, s)
         found = logs.flights_of(conn, org_id, row.sha256, s.session_no)
     for flight in wanted:
         if flight not in found:

@@ -24,7 +24,7 @@ from hub.store.ledger import BatchKey, LedgerRow
 from hub.store.log_arrivals import log_id
 from hub.store.sessions import SessionFacts, Settlement
 from hub.store.tenant import tenant
-from hub.worker.alignment import STAMP_TOLERANCE_US, Line
+from hub.worker.alignment import Line
 from hub.worker.flight_logs import LaidLog, LaidLogs, read_logs
 from hub.worker.log_shelf import LogShelf, open_shelf
 from hub.worker.merge import Span, holes, merge, merge_events
@@ -77,7 +77,7 @@ def _with_logs(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> uu
     """The aircraft, when some log is part of the flight or may be."""
     with tenant(conn, org_id):
         facts = sessions.find_facts(conn, org_id, session_id)
-        found = facts is not None and logs.attached(conn, org_id, session_id, STAMP_TOLERANCE_US, 1)
+        found = facts is not None and logs.attached(conn, org_id, session_id)
     return facts.aircraft_id if found and facts is not None else None
 
 

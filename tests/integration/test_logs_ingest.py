@@ -263,3 +263,12 @@ def test_log_batches_hold_no_flight_and_no_newest_state(log_hub: LogHub, aircraf
     log_hub.send([aircraft.arrival(aircraft.seal(records=records_of(LOG), lane=Lane.bulk), Lane.bulk)])
     for table in ("flight_sessions", "aircraft_state"):
         assert log_hub.hub.rows(aircraft.org_id, f"SELECT FROM {table}") == []
+
+
+def test_a_log_that_failed_stays_failed_however_often_it_comes(
+    log_hub: LogHub, aircraft: Recorder, station: Recorder
+) -> None:
+    for _ in range(2):
+        log = log_hub.deliver(station, b"no log at all " * 500, aircraft=aircraft.aircraft_id)
+        log_hub.take_in(aircraft.org_id, log)
+        assert log_hub.log(aircraft.org_id, log) == "failed"
