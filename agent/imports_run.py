@@ -50,7 +50,7 @@ class Outcome:
 def find_files(paths: Sequence[Path], besides: Path) -> Iterator[Path]:
     """The files named, and all under the folders named, in order; never those of the agent's own folder `besides`.
 
-    FileNotFoundError for a path that is not there.
+    A folder that cannot be read is given itself: reading it says why. FileNotFoundError for a path that is not there.
     """
     for path in paths:
         if not path.exists():
@@ -58,9 +58,11 @@ def find_files(paths: Sequence[Path], besides: Path) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        for folder, folders, names in os.walk(path):
+        unread: list[OSError] = []
+        for folder, folders, names in os.walk(path, onerror=unread.append):
             folders[:] = sorted(f for f in folders if (Path(folder) / f).resolve() != besides.resolve())
             yield from (Path(folder) / name for name in sorted(names) if (Path(folder) / name).is_file())
+        yield from (Path(e.filename) for e in unread)
 
 
 def digest_of(source: LogSource) -> bytes:

@@ -138,6 +138,26 @@ def test_other_files_are_named_and_do_not_block(station: Station, card: Path) ->
     assert {Path(v.file).name for v in found if v.state == "no log"} == {"photo.jpg", "EMPTY.BIN"}
 
 
+def test_a_folder_that_cannot_be_read_keeps_the_card(
+    station: Station, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = station.queue()
+    imported(queue, card)
+    receipt_all(station, queue)
+    assert may_be_wiped(judged(queue, card))
+    (card / "LOST.DIR").mkdir()
+    real = os.scandir
+
+    def broken(path: str) -> object:
+        if str(path).endswith("LOST.DIR"):
+            raise OSError(5, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", broken)
+    found = judged(queue, card)
+    assert "unreadable" in {v.state for v in found} and not may_be_wiped(found)
+
+
 def test_a_card_without_a_log_is_not_said_to_be_safe(station: Station) -> None:
     folder = station.folder / "card"
     folder.mkdir()
