@@ -30,8 +30,8 @@ MAX_CHAIN = 16
 MORE, NONE, BAD = 0, -1, -2
 """Verdicts of `frame_end` beside a position: more bytes are needed, no frame starts here, the CRC is wrong."""
 
-_RUNS_FROM = 4_096  # bytes from which looking for whole runs is worth its start
-_FEW_PIECES = 256  # up to which bytes are sliced and joined
+RUNS_FROM = 4_096  # bytes from which looking for whole runs is worth its start
+FEW_PIECES = 256  # up to which bytes are sliced and joined
 
 STX = re.compile(b"[\xfd\xfe]")
 _crc = crc16.mcrf4xx
@@ -146,7 +146,7 @@ class Found:
 
 def runs_in(data: bytes, gap: int) -> FrameRuns | None:
     """The runs of frames in `data`, None where it is too short for it to be worth it."""
-    return frame_runs(data, gap) if len(data) >= _RUNS_FROM else None
+    return frame_runs(data, gap) if len(data) >= RUNS_FROM else None
 
 
 class Scanner:
@@ -241,7 +241,7 @@ def cut(buf: bytes, first: Ints, last: Ints, time_us: int | NDArray[np.int64]) -
     breaks = np.flatnonzero(first[1:] != last[:-1]) + 1
     if len(breaks) == 0:
         data = buf[int(first[0]) : int(last[-1])]
-    elif len(breaks) < _FEW_PIECES:
+    elif len(breaks) < FEW_PIECES:
         heads, tails = first[np.append(0, breaks)].tolist(), last[np.append(breaks, n) - 1].tolist()
         data = b"".join([buf[a:b] for a, b in zip(heads, tails, strict=True)])
     else:

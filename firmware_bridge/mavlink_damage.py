@@ -50,12 +50,14 @@ class Between:
             return Damage(start, stop - start, "bad_crc", f"{count} frames" if count > 1 else "1 frame")
         if (self._is_zeros or start >= found.base) and _is_zeros(found, max(start, found.base), stop):
             return Damage(start, stop - start, "zeros")
-        is_torn = final and stop - start < self._stamp_bytes + MAX_FRAME and self._is_torn(found, start, stop)
+        is_torn = final and start >= found.base and self._is_torn(found, start, stop)
         return Damage(start, stop - start, "torn_end" if is_torn else "no_magic")
 
     def _is_torn(self, found: Found, start: int, stop: int) -> bool:
         """Whether the bytes are the beginning of a stamp and a frame that goes on behind the end."""
         at, end = start + self._stamp_bytes - found.base, stop - found.base
+        if end - at > MAX_FRAME:
+            return False
         if at + 3 > end:
             return at >= end or found.data[at] in b"\xfd\xfe"
         return found.data[at] in b"\xfd\xfe" and claimed_end(found.data, at) > end

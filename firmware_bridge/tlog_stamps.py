@@ -41,11 +41,12 @@ def own_stamps(stamps: Ints, own: Flags, heads: Ints, before: Ints) -> Flags:
 
 
 def hold(stamps: Ints, own: Flags, last_us: int | None = None) -> Ints:
-    """Times of all frames: those without a stamp take the one before (those at the start: last_us, else the first)."""
+    """Times of all frames: those without a stamp take the one before (those at the start: last_us, else the first;
+    0 when there is none at all)."""
     if own.all():
         return stamps
     if not own.any():
-        return stamps if last_us is None else np.full(len(stamps), last_us, np.int64)
+        return np.full(len(stamps), last_us or 0, np.int64)
     last = np.maximum.accumulate(np.where(own, np.arange(len(own)), -1))
     times = stamps[np.where(last < 0, int(np.argmax(own)), last)]
     if last_us is not None:
