@@ -31,6 +31,7 @@ _SUBSYSTEMS = {
 _GRAVE = (12, 16, 25, 30)
 _FIX_3D = 3
 _REPEAT_US = 1_000_000
+_MODES = 64
 _LONG_AGO_US = -(1 << 60)
 """What an event ends held ever since."""
 _LAST_NAV_COMMAND = 95  # MAV_CMD_NAV_LAST: what lies above does not become the mission's current item
@@ -52,7 +53,7 @@ class LogEvents:
         events = self._texts(portion)
         more, states = self._ulog(history) if self.format == "ulog" else self._dataflash(history)
         armed, state = self._armed(portion, history)
-        events = sorted(events + more + armed, key=lambda e: e.at_us)
+        events = sorted(armed + events + more, key=lambda e: e.at_us)
         return events[:MAX_EVENTS], states + state
 
     def _texts(self, portion: Portion) -> list[Event]:
@@ -93,7 +94,7 @@ class LogEvents:
         events: list[Event] = []
         states: list[State] = []
         for rows in history.rows(TableSource("MODE", ())):
-            modes = rows.value("ModeNum", "Mode")
+            modes = _mode_numbers(rows, self.vehicle_type)
             events += self._modes(rows, modes, ARDUPILOT)
             states.append(State("flight_mode", rows.time_us, modes))
         for rows in history.rows(TableSource("EV", (), needs=("Id",))):
@@ -168,6 +169,15 @@ class LogEvents:
             text, severity = (gained, severity_of(6)) if is_good else ("GPS fix lost", severity_of(4))
             out.append(Event(at, "gps", severity, text, is_good))
         return out
+
+
+def _mode_numbers(rows: SourceRows, vehicle_type: int) -> NDArray[np.float64]:
+    """The modes of MODE messages; text logs spell them."""
+    if rows.has("ModeNum") or rows.kind("Mode") != "S":
+        return rows.value("ModeNum", "Mode")
+    numbers = {mode_name(ARDUPILOT, vehicle_type, n): float(n) for n in range(_MODES)}
+    words = [bytes(w).decode("latin-1").strip("\0 ").upper() for w in rows.timed.table.rows["Mode"].tolist()]
+    return np.array([float(w) if w.isdecimal() else numbers.get(w, np.nan) for w in words])
 
 
 def _arming_event(said: Said) -> Event:

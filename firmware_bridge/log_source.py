@@ -22,11 +22,11 @@ from shared.errors import Refused
 
 PIECE_BYTES = 1 << 20
 _WINDOW_BYTES = 1 << 16
-_SNIFFED_BYTES = 64 << 20
-"""How far into a file a log's first sign is looked for."""
+_SNIFFED_BYTES, _SNIFFED_PACKED_BYTES = 16 << 20, 4 << 20
+"""How far into a file, or into what a packed one holds, a log's first sign is looked for."""
 _ZSTD, _GZIP, _ZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08", b"PK\x03\x04"
 _FED_BYTES = 1 << 10  # zstd makes at most 128 KiB of 4 bytes: so no step unpacks more than 32 MiB
-_MAX_MEMBERS = 10_000
+_MAX_MEMBERS = 1_000
 _BROKEN = (zlib.error, zstandard.ZstdError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError)
 """What unpacking damaged or encrypted data raises."""
 
@@ -92,11 +92,12 @@ class LogSource:
 
     def _sniffed(self) -> LogFormat | None:
         seen, before = 0, b""
+        most = _SNIFFED_PACKED_BYTES if self.member or _is_packed(self._head()) else _SNIFFED_BYTES
         for piece in self.pieces(_WINDOW_BYTES):
             if found := sniff(before + piece):
                 return found
             seen, before = seen + len(piece), piece[-1024:]
-            if seen >= _SNIFFED_BYTES:
+            if seen >= most:
                 break
         if not seen:
             damaged = Refused("log_damaged", f"{self.name}: {self.torn}")

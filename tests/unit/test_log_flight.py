@@ -131,6 +131,26 @@ def test_errors_that_the_firmware_logs_are_failsafes_and_warnings() -> None:
     assert told == [("failsafe", "critical", "failsafe: battery (1)"), ("statustext", "warning", "barometer (1)")]
 
 
+def test_a_text_log_of_old_has_the_receivers_clock_arming_modes_and_channels() -> None:
+    lines = [
+        "ArduCopter V2.9.1b (abc)", "FMT, 128, 89, FMT, BBnNZ, Type,Length,Name,Format,Columns",
+        "FMT, 131, 39, GPS, BIBcLLeeEe, Status,Time,NSats,HDop,Lat,Lng,RelAlt,Alt,Spd,GCrs",
+        "FMT, 1, 17, ATT, cccccCC, RollIn,Roll,PitchIn,Pitch,YawIn,Yaw,NavYaw", "FMT, 14, 4, EV, B, Id",
+        "FMT, 3, 6, MODE, Mh, Mode,ThrCrs", "FMT, 4, 28, CURR, hIhhhf, ThrOut,ThrInt,Volt,Curr,Vcc,CurrTot",
+        "EV, 10", "MODE, LOITER, 400",
+    ]  # fmt: skip
+    for i in range(200):
+        lines += [f"ATT, 0.0, {i / 10}, 0.0, 1.0, 0.0, 12.0, 12.0", f"CURR, 500, 1000, 1180, 2500, 4900, {i}"]
+        lines += [f"GPS, 3, {109_206_800 + i * 100}, 9, 1.5, 47.1, 8.1, {i / 10}, 500.0, 3.0, 90.0"]
+    (flight,) = _flights("\r\n".join([*lines, "EV, 11", ""]).encode())
+    assert flight.boot.clock.source == ClockSource.unknown
+    assert flight.boot.boot_us is None
+    assert [(e.kind, e.text) for e in flight.events] == [("armed", ""), ("mode", "LOITER"), ("disarmed", "")]
+    assert np.nanmedian(_values(flight, "battery_v")) == pytest.approx(11.8)
+    assert np.nanmax(_values(flight, "roll_rad")) == pytest.approx(np.radians(19.9), abs=0.01)
+    assert np.nanmedian(_values(flight, "vel_east_mps")) == pytest.approx(3.0)
+
+
 def test_how_a_log_is_packed_or_cut_changes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
     data = dataflash_log(12.0)
     path = tmp_path / "x.BIN"
