@@ -16,6 +16,8 @@ _PX4_ARMED = 2
 _TEXTS = {"Arming motors": True, "Throttle armed": True, "Disarming motors": False, "Throttle disarmed": False}
 _MOVING = {"groundspeed_mps": 3.0, "throttle_pct": 20.0}
 _LEAST_MOVING_S = 3
+NO_ARMING = "no arming in the log, but it moved"
+"""Why the flight of a log that never speaks of arming is one."""
 _MAX_CHANGES = 2_000
 _JUST_US = 3_000_000
 """A log that begins so soon after arming says when its flight began."""
@@ -101,7 +103,7 @@ class Arming:
         if not said:
             moved = len(self.moving_s) >= _LEAST_MOVING_S and last_us > first_us
             start = first_us if self.auto_us is None else min(max(self.auto_us, first_us), last_us)
-            return [Cycle(start, last_us, "no arming in the log, but it moved")] if moved else []
+            return [Cycle(start, last_us, NO_ARMING)] if moved else []
         return _cycles(said, first_us, last_us)
 
 

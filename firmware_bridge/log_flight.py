@@ -13,8 +13,9 @@ import numpy as np
 from firmware_bridge.columns import FrameColumns, columns_of
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
+from firmware_bridge.log_arming import NO_ARMING
 from firmware_bridge.log_events import LogEvents
-from firmware_bridge.log_grid import TableGrid
+from firmware_bridge.log_grid import State, TableGrid
 from firmware_bridge.log_rows import History
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_sources import DATAFLASH, ULOG
@@ -91,6 +92,8 @@ class _Flight:
         self.carry: Carry | None = None
         sources = ULOG if survey.format == "ulog" else DATAFLASH
         self.tables = TableGrid(sources, self.first_us, self.last_us, self.offset_us)
+        if self.session.why == NO_ARMING:  # as inferred as the flight itself; without it nothing in it is flying
+            self.tables.tell([State("armed", np.array([self.session.start_us]), np.array([1.0]))])
 
     def is_in(self, portion: Portion) -> bool:
         """Whether the portion may hold some of the flight: it lies in the flight's boot."""

@@ -110,7 +110,7 @@ def test_a_log_whose_arming_is_not_known_is_one_inferred_flight_when_it_moved() 
     (flight,) = _flights(bytes(log.out))
     assert flight.session.inferred
     assert len(_ticks(flight)) == pytest.approx(200, abs=3)
-    assert "armed" not in flight.grids[0].values
+    assert (_values(flight, "armed") == 1).all()
 
 
 def test_a_log_without_a_flight_gives_none() -> None:
