@@ -23,7 +23,7 @@ MOST_BYTES = 4 << 20
 PLAIN, COLUMNS, FRAMES, END = range(4)
 _HEAD = struct.Struct("<BII")
 _TOTAL = struct.Struct("<Q")
-_LEVEL, _TEXT_LEVEL, _SHORT_LEVEL = 3, 9, 19
+_LEVEL, _TEXT_LEVEL = 3, 9
 _SHORT_BYTES = 64 << 10
 """A segment with less is worth trying both ways."""
 _SPARE_BYTES = 64 << 10
@@ -98,7 +98,7 @@ def _columns(splitter: Splitter) -> Packer:
         if not 0 < sum(s.columns for s in records.slots) <= MAX_COLUMNS:
             return PLAIN, len(data), zstandard.compress(data, _LEVEL)
         body = zstandard.compress(encode(data, records), _LEVEL)
-        plain = zstandard.compress(data, _SHORT_LEVEL) if len(data) < _SHORT_BYTES else None
+        plain = zstandard.compress(data, _TEXT_LEVEL) if len(data) < _SHORT_BYTES else None
         if plain is not None and len(plain) <= len(body):
             return PLAIN, len(data), plain
         return COLUMNS, len(data), body

@@ -1,11 +1,10 @@
 """Columns back to records: the inverse of `encode`, for bytes that nobody vouches for."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_bridge.log_packing.encode import FIXED, PLAIN, REPEATS, SECOND, XOR
+from firmware_bridge.log_packing.encode import DELTA, FIXED, REPEATS, SECOND, XOR
 from firmware_bridge.log_packing.numbers import Cursor, Flat, from_planes, order_width, require, unzigzag
 from firmware_bridge.log_packing.records import MAX_COLUMNS, WIDTHS, Ints, Rows, Run, Slot
 
@@ -18,17 +17,17 @@ def decode(content: bytes, size: int) -> bytes:
     sizes = [s.size for s in slots]
     total = sum(n * s for n, s in zip(counts, sizes, strict=True)) + sum(lengths)
     require(total == size, "records and raw spans do not come to the size")
-    modes = [np.frombuffer(cursor.take(_column_count(slots, w)), np.uint8).tolist() for w in WIDTHS]
-    require(all(m <= FIXED for of_width in modes for m in of_width), "mode")
-    layouts = [_columns_of(w, slots, counts, m) for w, m in zip(WIDTHS, modes, strict=True)]
-    fixed = [[cursor.take(c.size) for c in layout if c.mode == FIXED] for layout in layouts]
-    entries = sum(counts) + len(lengths)
+    layouts = [_Layout.of(w, slots, counts) for w in WIDTHS]
+    for layout in layouts:
+        layout.modes = np.frombuffer(cursor.take(len(layout.lengths)), np.uint8)
+        require(not (layout.modes > FIXED).any(), "mode")
+    fixed = [cursor.take(layout.fixed_bytes()) for layout in layouts]
     width = order_width(len(slots))
-    order = from_planes(cursor.take(entries * width), width).astype(np.int64)
+    order = from_planes(cursor.take((sum(counts) + len(lengths)) * width), width).astype(np.int64)
     rows = [np.empty((n, s), np.uint8) for n, s in zip(counts, sizes, strict=True)]
-    for w, layout, values in zip(WIDTHS, layouts, fixed, strict=True):
-        varying = sum(c.length for c in layout if c.mode != FIXED)
-        _fill(rows, w, layout, iter(values), from_planes(cursor.take(varying * w), w))
+    for layout, same in zip(layouts, fixed, strict=True):
+        w = layout.width
+        layout.fill(rows, same, from_planes(cursor.take(layout.varying() * w), w))
     raw = cursor.rest()
     require(len(raw) == sum(lengths), "raw bytes")
     return _placed(order, rows, counts, lengths, raw, size)
@@ -57,59 +56,85 @@ def _run(cursor: Cursor, size: int) -> Run:
     return Run(WIDTHS[code % REPEATS], count, repeat)
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One column. slot: its index. at: its offset in the record. length: its values."""
+@dataclass(slots=True)
+class _Layout:
+    """All columns of one width. lengths: their values; repeats: of those, in one record. runs: (slot, offset, run)."""
 
-    slot: int
-    at: int
-    repeat: int
-    size: int
-    length: int
-    mode: int
+    width: int
+    lengths: Ints
+    repeats: Ints
+    runs: list[tuple[int, int, Run]]
+    modes: Rows
+
+    @staticmethod
+    def of(width: int, slots: list[Slot], counts: list[int]) -> "_Layout":
+        runs = [(i, offset, run) for i, slot in enumerate(slots) for offset, run in slot.at[width]]
+        fields = [run.count for _, _, run in runs]
+        repeats = np.repeat(np.array([run.repeat for _, _, run in runs], np.int64), fields)
+        rows = np.repeat(np.array([counts[i] for i, _, _ in runs], np.int64), fields)
+        return _Layout(width, rows * repeats, repeats, runs, np.zeros(0, np.uint8))
+
+    def fixed_bytes(self) -> int:
+        """What the columns that never change take."""
+        return int(self.repeats[self.modes == FIXED].sum()) * self.width
+
+    def varying(self) -> int:
+        """How many entries the other columns have."""
+        return int(self.lengths[self.modes != FIXED].sum())
+
+    def fill(self, rows: list[Rows], fixed: bytes, entries: Flat) -> None:
+        """Write all columns into the records."""
+        is_fixed = self.modes == FIXED
+        values = _restored(entries, self.lengths[~is_fixed], self.modes[~is_fixed])
+        same = np.frombuffer(fixed, f"<u{self.width}")
+        at, at_fixed, column = 0, 0, 0
+        for slot, offset, run in self.runs:
+            table = rows[slot]
+            size, n = self.width * run.repeat, len(table)
+            shape, strides = (run.count, n, run.repeat), (size, table.shape[1], self.width)
+            place = np.ndarray(shape, f"<u{self.width}", table, offset, strides)
+            fixed_here = is_fixed[column : column + run.count]
+            column += run.count
+            varying = np.flatnonzero(~fixed_here)
+            end, end_fixed = at + len(varying) * n * run.repeat, at_fixed + int(fixed_here.sum()) * run.repeat
+            if at_fixed == end_fixed:
+                place[:] = values[at:end].reshape(shape)
+            else:
+                place[varying] = values[at:end].reshape(len(varying), n, run.repeat)
+                place[fixed_here] = same[at_fixed:end_fixed].reshape(-1, 1, run.repeat)
+            at, at_fixed = end, end_fixed
 
 
-def _column_count(slots: list[Slot], width: int) -> int:
-    return sum(run.count for slot in slots for _, run in slot.at[width])
-
-
-def _columns_of(width: int, slots: list[Slot], counts: list[int], modes: list[int]) -> list[_Column]:
-    out = []
-    mode = iter(modes)
-    for i, (slot, n) in enumerate(zip(slots, counts, strict=True)):
-        for offset, run in slot.at[width]:
-            size = width * run.repeat
-            ats = range(offset, offset + run.size, size)
-            out += [_Column(i, at, run.repeat, size, n * run.repeat, next(mode)) for at in ats]
+def _restored(entries: Flat, lengths: Ints, modes: Rows) -> Flat:
+    """The values of columns laid one after the other."""
+    mode = np.repeat(modes, lengths)
+    out = entries.copy()
+    is_xor = mode == XOR
+    out[is_xor] = _scanned(np.bitwise_xor, entries[is_xor], lengths[modes == XOR])
+    has_steps = (mode == DELTA) | (mode == SECOND)
+    out[has_steps] = unzigzag(entries[has_steps])
+    is_second, seconds = mode == SECOND, lengths[modes == SECOND]
+    changes = out[is_second]
+    heads = np.cumsum(seconds) - seconds
+    first = changes[heads]
+    changes[heads] = 0
+    changes = _scanned(np.add, changes, seconds)
+    changes[heads] = first
+    out[is_second] = changes
+    out[has_steps] = _scanned(np.add, out[has_steps], lengths[(modes == DELTA) | (modes == SECOND)])
     return out
 
 
-def _fill(rows: list[Rows], width: int, layout: list[_Column], fixed: Iterator[bytes], values: Flat) -> None:
-    """Write all columns of a width into the records."""
-    start = 0
-    for c in layout:
-        table = rows[c.slot]
-        if c.mode == FIXED:
-            table[:, c.at : c.at + c.size] = np.frombuffer(next(fixed), np.uint8)
-            continue
-        column = _restored(values[start : start + c.length], c.mode)
-        start += c.length
-        place = np.ndarray((len(table), c.repeat), f"<u{width}", table, c.at, (table.shape[1], width))
-        place[:] = column.reshape(-1, c.repeat)
-
-
-def _restored(values: Flat, mode: int) -> Flat:
-    if mode == PLAIN:
+def _scanned(step: np.ufunc, values: Flat, lengths: Ints) -> Flat:
+    """step accumulated within each column (+ or XOR: what came before the column is taken out again)."""
+    if not len(values):
         return values
-    if mode == XOR:
-        return np.bitwise_xor.accumulate(values)
-    steps = unzigzag(values)
-    if mode == SECOND:
-        head = steps[0].copy()
-        steps[0] = 0
-        steps = np.cumsum(steps, dtype=steps.dtype)
-        steps[0] = head
-    return np.cumsum(steps, dtype=steps.dtype)
+    total = step.accumulate(values, dtype=values.dtype)
+    heads = np.cumsum(lengths) - lengths
+    before = np.zeros(len(lengths), values.dtype)
+    before[1:] = total[heads[1:] - 1]
+    undo = np.bitwise_xor if step is np.bitwise_xor else np.subtract
+    return np.asarray(undo(total, np.repeat(before, lengths)))
 
 
 def _placed(
@@ -121,10 +146,13 @@ def _placed(
     sizes[order == 0] = lengths
     starts = np.cumsum(sizes) - sizes
     out = bytearray(size)
-    for i, table in enumerate(rows):
-        n = table.shape[1]
+    by_slot = starts[np.argsort(order, kind="stable")]
+    at = len(lengths)
+    for table in rows:
+        count, n = table.shape
         at_each_byte = np.ndarray((size - n + 1,), f"V{n}", out, strides=(1,))
-        at_each_byte[starts[order == i + 1]] = table.view(f"V{n}")[:, 0]
+        at_each_byte[by_slot[at : at + count]] = table.view(f"V{n}")[:, 0]
+        at += count
     done = 0
     for start, length in zip(starts[order == 0].tolist(), lengths, strict=True):
         out[start : start + length] = raw[done : done + length]
