@@ -80,7 +80,7 @@ def _pymavlink(path: Path, log_format: str, vehicle: tuple[int, int]) -> Reading
         stamps.append(float(m._timestamp))
         rows.setdefault(name, []).append(m.to_dict())
         if log_format.startswith("dataflash"):
-            _dataflash_state(out, name, m)
+            _dataflash_state(out, name, m, mavutil.mode_mapping_byname(log.mav_type) or {})
         elif name == "HEARTBEAT" and (m.get_srcSystem(), m.get_srcComponent()) == vehicle:
             _say(out, stamps[-1], bool(m.base_mode & 128), is_event=False)
             _mode(out, stamps[-1], m.custom_mode)
@@ -89,14 +89,15 @@ def _pymavlink(path: Path, log_format: str, vehicle: tuple[int, int]) -> Reading
     return out
 
 
-def _dataflash_state(out: Reading, name: str, m: Any) -> None:
+def _dataflash_state(out: Reading, name: str, m: Any, numbers: dict[str, int]) -> None:
     at = float(m._timestamp)
     if name == "ARM":
         _say(out, at, bool(m.ArmState), is_event=True)
     elif name == "EV" and m.Id in (10, 11):
         _say(out, at, m.Id == 10, is_event=True)
     elif name == "MODE":
-        _mode(out, at, m.ModeNum if hasattr(m, "ModeNum") else m.Mode)
+        number = m.ModeNum if hasattr(m, "ModeNum") else m.Mode
+        _mode(out, at, numbers.get(number) if isinstance(number, str) else number)
 
 
 def _say(out: Reading, at: float, is_armed: bool, is_event: bool) -> None:
