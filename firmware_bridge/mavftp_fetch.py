@@ -33,11 +33,14 @@ STALL_S = 1.0
 """A burst that is silent for so long has ended, its last packet lost."""
 BURST_PACKETS = 2048
 """No burst uses up more numbers than this."""
+SILENCE_S = 6.0
+"""Nothing at all heard for so long: a read that is lost again and again while others come is not given up."""
 SMALL_HOLE = 8 * DATA_BYTES
 """Holes up to this size are read by ReadFile."""
 MOST_OPENINGS = 4
 MOST_ERRORS = 20
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.25, 3.0
+_MOST_DOUBLINGS = 3
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class Fetch:
         self._reads: dict[int, _Read] = {}
         self._burst_s: float | None = None
         """When the running burst was last heard."""
+        self._heard_s = 0.0
         self._round_s = 0.5
         """How long an answer takes."""
         self._ask: Ask | None = self._open()
@@ -133,9 +137,9 @@ class Fetch:
         wait_s = min(max(3 * self._round_s, _LEAST_WAIT_S), _MOST_WAIT_S)
         out = []
         for read in self._reads.values():
-            if now_s - read.sent_s < wait_s * 2 ** (read.tries - 1):
+            if now_s - read.sent_s < wait_s * 2 ** min(read.tries - 1, _MOST_DOUBLINGS):
                 continue
-            if read.tries >= TRIES:
+            if read.tries >= TRIES and now_s - self._heard_s > SILENCE_S:
                 return self._fail("silent")
             read.sent_s, read.tries = now_s, read.tries + 1
             out.append(self._line.message(read.packet))
@@ -222,6 +226,7 @@ class Fetch:
                 self._answered(self._ask, heard)
         elif heard.session == self.session and self._line.is_since(heard.seq, self._first_seq):
             self._line.heard(heard.seq)
+            self._heard_s = now_s
             if heard.op == Op.ACK and heard.req_op in (Op.READ, Op.BURST):
                 self._data(heard, now_s)
             elif heard.op == Op.NAK:
