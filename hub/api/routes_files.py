@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 from firmware_bridge.log_source import LogSource
 from hub.api.auth import Owner, State, actor
 from hub.api.problems import Problem, invalid, not_found
-from hub.api.routes_flights import find_flight, span_of
+from hub.api.routes_flights import find_flight, refuse_without_stream, span_of
 from hub.api.routes_logs import find_log, original
 from hub.api.routes_telemetry import Private, read_series, with_left_out
 from hub.api.state import Actor, ApiState
@@ -62,6 +62,7 @@ async def get_tlog(
 ) -> StreamingResponse:
     """Every frame of the flight, bit for bit, pre-roll included, with its time in UTC. Private: see docs/exports.md."""
     flight, detail = await find_flight(state, owner.org_id, flight_id)
+    refuse_without_stream(flight)
     first, last = await span_of(state, owner.org_id, flight, detail)
     who = actor(request, owner)
     others = await state.reader.fetch(owner.org_id, committed.OTHER_SPANS, flight_id, detail.stream_id)
@@ -97,6 +98,7 @@ async def get_stream_tlog(request: Request, owner: Owner, state: State, stream_i
 async def get_evidence(request: Request, owner: Owner, state: State, flight_id: UUID) -> StreamingResponse:
     """The flight as the aircraft signed it, with receipts and the hub's seal, in one file for `dbx verify`."""
     flight, detail = await find_flight(state, owner.org_id, flight_id)
+    refuse_without_stream(flight)
     first, last = await span_of(state, owner.org_id, flight, detail)
     who = actor(request, owner)
     gaps, keys = await asyncio.gather(

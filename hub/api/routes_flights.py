@@ -12,7 +12,7 @@ from starlette.responses import Response
 from hub.api import shapes
 from hub.api.auth import Owner, State
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
-from hub.api.problems import invalid, not_found
+from hub.api.problems import Problem, invalid, not_found
 from hub.api.state import ApiState
 from hub.api.views import (
     analysis_view,
@@ -114,6 +114,12 @@ async def find_flight(state: ApiState, org_id: UUID, flight_id: UUID) -> tuple[F
     if not row or not detail:
         raise not_found("flight")
     return row[0], detail[0]
+
+
+def refuse_without_stream(flight: FlightRow) -> None:
+    """Problem 409 for a flight of which no live stream has come: there are no frames of it, and no chain to prove."""
+    if flight.origin == "log":
+        raise Problem(409, "no_stream", "This flight is known from recorded logs alone; `logs` says from which.")
 
 
 def check_range(from_utc_us: int | None, to_utc_us: int | None) -> None:
