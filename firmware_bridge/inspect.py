@@ -15,6 +15,7 @@ from shared.clock import ClockSource
 from shared.errors import Refused, plainly
 
 _BIG_BYTES = 16 << 20
+_CLEARED = "\r\x1b[K"
 _MAX_SECONDS = 253_402_300_799  # the year 9999
 
 
@@ -38,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
         try:
             sources = log_sources(path)
             for source in sources:
-                told = described(source, survey(source, _progress(source)))
+                progress = _progress(source)
+                told = described(source, survey(source, progress))
+                if progress is not None:
+                    print(_CLEARED, end="", file=sys.stderr, flush=True)
                 print(json.dumps(told) if args.json else page(told), flush=True)
         except (Refused, OSError) as error:
             failed |= is_named
@@ -70,7 +74,7 @@ def _progress(source: LogSource) -> Progress | None:
         return None
 
     def show(done_bytes: int) -> None:
-        print(f"\r{source.name}: {done_bytes / 1e6:,.0f} MB read\r", end="", file=sys.stderr, flush=True)
+        print(f"\r{source.name}: {done_bytes / 1e6:,.0f} MB read", end="", file=sys.stderr, flush=True)
 
     return show
 
