@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from hub.embedded.postgres import EmbeddedPostgres
 from hub.ingest.pipeline import HubKey, Pipeline
 from hub.store.keys import create_key
 from hub.store.tenant import tenant
+from hub.worker.log_shelf import open_shelf
 from shared.clock import ClockSource, TimeMapping
 from shared.codec import decode_block, encode_block
 from shared.frames import Frames
@@ -30,6 +32,7 @@ from shared.records import Finding, SessionClose, SessionOpen
 from shared.topics import Lane
 from tests.fix_fleet import Hub, Recorder
 from tests.fix_hub_database import HubDatabase
+from tests.fix_logs import LogHub
 from tests.fix_postgres import drop_database, make_database
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +44,7 @@ CHROMIUM_ARGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 BATCH_US = 10_000_000
+WAIT_MS = 20_000
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,14 @@ class PagesHub:
         envelope[-1] ^= 1
         self.send(flown, [bytes(envelope)])
 
+    def take_in_logs(self, organisation: str = "Northwind") -> None:
+        """What the worker does with the logs that have come."""
+        org_id = self.organisations[organisation]
+        with self.ingest.database.connect("dbx_worker") as conn, open_shelf() as shelf:
+            logs = LogHub(self.ingest, conn, shelf)
+            for (name,) in self.ingest.rows(org_id, "SELECT sha256 FROM logs"):
+                logs.take_in(org_id, bytes(name))
+
     def send(self, flown: Flown, envelopes: list[bytes]) -> None:
         self.ingest.pipeline.handle(flown.recorder.arrivals(envelopes))
 
@@ -149,10 +161,14 @@ class PagesHub:
 def api_factory() -> Any:
     """The API's application for a server process; settings come by environment."""
     from hub.api.app import build_app
+    from hub.api.receiving import UploadReceiving
     from hub.api.state import ApiParts
 
-    hub_key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(os.environ["TEST_HUB_KEY"]))
-    return build_app(ApiParts(database_url=os.environ["TEST_DATABASE_URL"], pepper=PEPPER, hub_key=hub_key))
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(os.environ["TEST_HUB_KEY"]))
+    hub_key = HubKey(key, key_id(key.public_key().public_bytes_raw()))
+    receiving = UploadReceiving(os.environ["TEST_INGEST_URL"], hub_key)
+    parts = ApiParts(database_url=os.environ["TEST_DATABASE_URL"], pepper=PEPPER, hub_key=key, receiving=receiving)
+    return build_app(parts)
 
 
 def free_port() -> int:
@@ -167,6 +183,7 @@ def serve(database: HubDatabase, hub_key: HubKey) -> tuple[str, subprocess.Popen
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--log-level", "warning", "tests.fix_pages:api_factory"]
     secrets = {"TEST_DATABASE_URL": database.url("dbx_api"), "TEST_HUB_KEY": hub_key.key.private_bytes_raw().hex()}
+    secrets["TEST_INGEST_URL"] = database.url("dbx_ingest")
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)} | secrets)
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
@@ -227,3 +244,56 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         yield browser
         browser.close()
+
+
+def wait_until(page: Any, expression: str) -> None:
+    for _ in range(WAIT_MS // 50):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {expression}")
+
+
+@dataclass
+class Visit:
+    """One browser window. complaints: console errors and failed scripts. asked: every address requested."""
+
+    page: Any
+    hub: PagesHub
+    complaints: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def sign_in(self, organisation: str = "Northwind", path: str = "/") -> None:
+        self.page.goto(self.hub.url + path)
+        self.page.fill("#key", self.hub.keys[organisation])
+        self.page.press("#key", "Enter")
+        self.page.wait_for_url(lambda url: "/login" not in url, timeout=WAIT_MS)
+
+    def open_flight(self, name: str, query: str = "") -> None:
+        self.sign_in(path=f"/flights/{self.hub.flights[name].flight_id}{query}")
+        self.page.wait_for_selector(".has-flight", timeout=WAIT_MS)
+        self.page.locator('[data-plot="altitude"]').scroll_into_view_if_needed()
+        self.page.wait_for_selector('[data-plot="altitude"] .u-over', timeout=WAIT_MS)
+
+    def wait(self, expression: str) -> None:
+        """Until the expression is true. Playwright's own waiting evaluates in the page, which its policy forbids."""
+        wait_until(self.page, expression)
+
+    def hosts(self) -> set[str]:
+        return {urlsplit(a).netloc for a in self.asked if not a.startswith(("data:", "blob:"))}
+
+
+@pytest.fixture
+def visit(chromium: Any, pages_hub: PagesHub, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A fresh window; after each test: no console error, and no request that left this machine."""
+    settings = {"viewport": {"width": 1440, "height": 900}, "locale": "en-GB", "timezone_id": "Europe/Zurich"}
+    context = chromium.new_context(**(settings | getattr(request, "param", {})))
+    page = context.new_page()
+    made = Visit(page, pages_hub)
+    page.on("console", lambda m: made.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: made.complaints.append(str(e)))
+    page.on("request", lambda r: made.asked.append(r.url))
+    yield made
+    context.close()
+    assert made.complaints == []
+    assert made.hosts() <= {urlsplit(pages_hub.url).netloc}

@@ -1,17 +1,14 @@
 """The pages in a real browser, on a real hub with recorded flights: what an operator sees and does."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fix_pages import PagesHub
+from tests.fix_pages import WAIT_MS, PagesHub, Visit, wait_until
 
 pytestmark = pytest.mark.slow
-WAIT_MS = 20_000
 INK = """canvas => {
   const {width, height} = canvas;
   const px = canvas.getContext('2d').getImageData(0, 0, width, height).data;
@@ -20,59 +17,6 @@ INK = """canvas => {
   return colours.size;
 }"""
 """How many opaque colours a canvas shows: 0 when it is blank, 1 when it is one plain ground."""
-
-
-def wait_until(page: Any, expression: str) -> None:
-    for _ in range(WAIT_MS // 50):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never came true: {expression}")
-
-
-@dataclass
-class Visit:
-    """One browser window. complaints: console errors and failed scripts. asked: every address requested."""
-
-    page: Any
-    hub: PagesHub
-    complaints: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def sign_in(self, organisation: str = "Northwind", path: str = "/") -> None:
-        self.page.goto(self.hub.url + path)
-        self.page.fill("#key", self.hub.keys[organisation])
-        self.page.press("#key", "Enter")
-        self.page.wait_for_url(lambda url: "/login" not in url, timeout=WAIT_MS)
-
-    def open_flight(self, name: str, query: str = "") -> None:
-        self.sign_in(path=f"/flights/{self.hub.flights[name].flight_id}{query}")
-        self.page.wait_for_selector(".has-flight", timeout=WAIT_MS)
-        self.page.locator('[data-plot="altitude"]').scroll_into_view_if_needed()
-        self.page.wait_for_selector('[data-plot="altitude"] .u-over', timeout=WAIT_MS)
-
-    def wait(self, expression: str) -> None:
-        """Until the expression is true. Playwright's own waiting evaluates in the page, which its policy forbids."""
-        wait_until(self.page, expression)
-
-    def hosts(self) -> set[str]:
-        return {urlsplit(a).netloc for a in self.asked if not a.startswith(("data:", "blob:"))}
-
-
-@pytest.fixture
-def visit(chromium: Any, pages_hub: PagesHub, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A fresh window; after each test: no console error, and no request that left this machine."""
-    settings = {"viewport": {"width": 1440, "height": 900}, "locale": "en-GB", "timezone_id": "Europe/Zurich"}
-    context = chromium.new_context(**(settings | getattr(request, "param", {})))
-    page = context.new_page()
-    made = Visit(page, pages_hub)
-    page.on("console", lambda m: made.complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda e: made.complaints.append(str(e)))
-    page.on("request", lambda r: made.asked.append(r.url))
-    yield made
-    context.close()
-    assert made.complaints == []
-    assert made.hosts() <= {urlsplit(pages_hub.url).netloc}
 
 
 def test_signing_in_shows_the_live_flight_first_and_then_the_newest(visit: Visit) -> None:
@@ -240,7 +184,7 @@ def test_the_downloads_are_what_they_say(visit: Visit) -> None:
     assert "./dbx verify FILE" in visit.page.inner_text("#downloads")
     links = visit.page.locator("#downloads a")
     names = links.locator("b").all_inner_texts()
-    assert names == ["tlog", "CSV", "Parquet", "GeoJSON", "KML", "GPX", "Evidence"]
+    assert names == ["tlog", "MCAP", "CSV", "Parquet", "GeoJSON", "KML", "GPX", "Evidence"]
     starts = {}
     for name, link in zip(names, links.all(), strict=True):
         answer = visit.page.request.get(visit.hub.url + link.get_attribute("href"))

@@ -48,12 +48,48 @@ export async function get(path, { query = {}, etag = null, signal } = {}) {
   return { data: await response.json(), etag: response.headers.get("etag"), isUnchanged: false };
 }
 
-/** POST without a body, below /v1. */
-export async function post(path) {
-  const response = await fetch(`/v1/${path}`, { method: "POST", headers: { accept: "application/json" }, credentials: "same-origin" });
+async function change(path, options) {
+  let response;
+  try {
+    response = await fetch(`/v1/${path}`, { credentials: "same-origin", ...options });
+  } catch {
+    throw new ApiError(0, "No answer from the hub", "Nothing was changed; check the connection and try again.");
+  }
   if (response.status === 401) return toSignIn();
   if (!response.ok) throw await problemOf(response);
   return response.json();
+}
+
+/** POST without a body, below /v1. */
+export const post = (path) => change(path, { method: "POST", headers: { accept: "application/json" } });
+
+/** PATCH with a JSON body, below /v1. */
+export const patch = (path, body) => change(path, { method: "PATCH", headers: { accept: "application/json", "content-type": "application/json" }, body: JSON.stringify(body) });
+
+/**
+ * POST a file as it is, below /v1. onProgress(share 0..1) while it goes. Gives the answer; throws ApiError. `signal` stops it.
+ * XMLHttpRequest, because fetch does not say how much has gone.
+ */
+export function upload(path, file, { query = {}, onProgress = () => {}, signal } = {}) {
+  const wanted = Object.entries(query).filter(([, v]) => v !== null && v !== undefined && v !== "");
+  return new Promise((done, failed) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `/v1/${path}?${new URLSearchParams(wanted)}`);
+    request.setRequestHeader("accept", "application/json");
+    request.setRequestHeader("content-type", "application/octet-stream");
+    request.responseType = "json";
+    request.upload.onprogress = (e) => e.lengthComputable && onProgress(e.loaded / e.total);
+    request.onload = () => {
+      if (request.status === 401) return void toSignIn();
+      const body = request.response ?? {};
+      if (request.status >= 200 && request.status < 300) return done(body);
+      failed(new ApiError(request.status, body.title ?? `The hub answered ${request.status}`, body.detail ?? ""));
+    };
+    request.onerror = () => failed(new ApiError(0, "No answer from the hub", "The file was not taken; try it again."));
+    request.onabort = () => failed(new DOMException("stopped", "AbortError"));
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
 }
 
 /** All items of a list, page by page, up to `most`. */

@@ -2,6 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { isWhole } from "./flight_words.js";
+import { sourcesOf } from "./sources.js";
 import { NONE, count, dateTime, number } from "./format.js";
 
 const REASONS = {
@@ -64,20 +65,28 @@ function stages(c, isLive) {
   ];
 }
 
+/** A flight without a live stream: there is nothing to count, only where it is from. */
+function showLogOnly(host, flight, c) {
+  host.dataset.tone = "accent";
+  host.replaceChildren(h("div", { class: "verdict" }, h("h2", null, h("span", { class: "badge accent" }, "From a log")), h("p", { class: "statement" }, c.statement ?? "")), sourcesOf(flight) ?? "");
+}
+
 /** Fill `host` with the completeness of a flight. */
 export function showCompleteness(host, flight) {
   const c = flight.completeness;
   if (!c) return host.replaceChildren(h("p", { class: "statement" }, "The hub says nothing about the completeness of this flight."));
+  if (flight.origin === "log") return showLogOnly(host, flight, c);
   const isLive = flight.state === "live";
   const found = losses(c, isLive);
   const isAll = isWhole(flight);
   const tone = isLive ? "accent" : isAll ? "ok" : "crit";
   const verdict = isLive ? "Recording" : isAll ? (c.gaps?.length ? "Accounted for" : "Complete") : "Not complete";
-  const wasOpen = host.querySelector("details")?.open ?? !isLive;
+  const wasOpen = host.querySelector(".losses:not(.sources)")?.open ?? !isLive;
   host.dataset.tone = tone;
   host.replaceChildren(
     h("div", { class: "verdict" }, h("h2", null, h("span", { class: `badge ${tone}` }, !isLive && icon(isAll ? "check" : "warn"), verdict)), h("p", { class: "statement" }, c.statement ?? "")),
     h("ol", { class: "stages", "aria-label": "From the autopilot to the hub" }, stages(c, isLive)),
     found.length ? h("details", { class: "losses", open: wasOpen }, h("summary", null, count(found.length, "remark")), h("ul", null, found.map((l) => h("li", { class: l.tone }, l.text)))) : "",
+    sourcesOf(flight) ?? "",
   );
 }

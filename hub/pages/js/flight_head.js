@@ -1,6 +1,7 @@
 // The head of a flight's page: who, when, the facts, and what can be taken away.
 
 import { h, icon, setText } from "./dom.js";
+import { fillSheet } from "./export_sheet.js";
 import { clock, dateTime, distance, duration, isRealTime, number, quantity, utc, words } from "./format.js";
 import { findingsBadge, firmwareName, vehicleName } from "./flight_words.js";
 
@@ -39,17 +40,21 @@ export function showHead(flight, { title, crumb, badges, factList }) {
 const base = (flight) => `/v1/flights/${encodeURIComponent(flight.id)}`;
 const MAIN_CHANNELS = "lat_deg,lon_deg,alt_msl_m,alt_rel_m,groundspeed_mps,airspeed_mps,climb_mps,roll_rad,pitch_rad,yaw_rad,heading_deg,throttle_pct,battery_v,battery_a,battery_remaining_pct,vibe_x_mps2,vibe_y_mps2,vibe_z_mps2,gps_fix,gps_satellites,gps_hdop,motor_output_us,armed,flight_mode";
 
-/** The files of a flight: [name, what it is, address]. */
+/** The files of a flight: [name, what it is, address, whether there is a private form]. */
 function files(flight) {
   const table = (format) => `${base(flight)}/telemetry?${new URLSearchParams({ channels: MAIN_CHANNELS, resolution: "raw", format })}`;
+  const logs = (flight.logs ?? []).map((l) => ["Log", `${(l.name || l.sha256.slice(0, 12)).split(/[\\/]/).pop()}, byte for byte`, `/v1/logs/${l.sha256}/original`, false]);
+  const live = flight.origin !== "log";
   return [
-    ["tlog", "every MAVLink frame, byte for byte", `${base(flight)}/flight.tlog`],
-    ["CSV", "main channels at 10 Hz, for a spreadsheet", table("csv")],
-    ["Parquet", "main channels at 10 Hz, for analysis", table("parquet")],
-    ["GeoJSON", "the track", `${base(flight)}/track?format=geojson`],
-    ["KML", "the track, for Google Earth", `${base(flight)}/track?format=kml`],
-    ["GPX", "the track, for maps", `${base(flight)}/track?format=gpx`],
-    ["Evidence", "signed batches, chain and receipts in one file", `${base(flight)}/evidence`],
+    ...(live ? [["tlog", "every MAVLink frame, byte for byte", `${base(flight)}/flight.tlog`, true]] : []),
+    ...logs,
+    ["MCAP", "track and main channels, for Foxglove", table("mcap"), true],
+    ["CSV", "main channels at 10 Hz, for a spreadsheet", table("csv"), true],
+    ["Parquet", "main channels at 10 Hz, for analysis", table("parquet"), true],
+    ["GeoJSON", "the track", `${base(flight)}/track?format=geojson`, true],
+    ["KML", "the track, for Google Earth", `${base(flight)}/track?format=kml`, true],
+    ["GPX", "the track, for maps", `${base(flight)}/track?format=gpx`, true],
+    ...(live ? [["Evidence", "signed batches, chain and receipts in one file", `${base(flight)}/evidence`, false]] : []),
   ];
 }
 
@@ -57,9 +62,5 @@ function files(flight) {
 export function showDownloads(menu, flight) {
   const command = "./dbx verify FILE";
   const copy = h("button", { class: "icon", type: "button", "aria-label": "Copy the command", onclick: () => navigator.clipboard?.writeText(command) }, icon("copy"));
-  const links = files(flight).map(([name, what, href]) => h("a", { href, download: "" }, h("b", null, name), h("span", null, what)));
-  menu.querySelector(".sheet").replaceChildren(...links, h("p", { class: "hint verify" }, "Anyone can check the evidence file, without this hub or a network: ", h("code", null, command), copy));
-  menu.querySelector("summary").replaceChildren(icon("down"), "Download");
-  document.addEventListener("click", (e) => menu.contains(e.target) || (menu.open = false));
-  menu.addEventListener("keydown", (e) => e.key === "Escape" && ((menu.open = false), menu.querySelector("summary").focus()));
+  fillSheet(menu, files(flight), h("p", { class: "hint verify" }, "Anyone can check the evidence file, without this hub or a network: ", h("code", null, command), copy));
 }

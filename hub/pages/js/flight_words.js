@@ -56,6 +56,7 @@ export function isWhole(flight) {
 /** Complete, open, or how much is missing. */
 export function recordBadge(flight) {
   if (flight.state === "live") return h("span", { class: "badge accent", title: "Being recorded: completeness is known when the flight is closed" }, "Open");
+  if (flight.origin === "log") return h("span", { class: "badge calm", title: "Known from recorded logs alone" }, "From a log");
   if (isWhole(flight)) return h("span", { class: "badge calm" }, icon("check"), "Complete");
   const missing = missingBatches(flight);
   if (missing) return h("span", { class: "badge crit" }, `${count(missing, "batch", "batches")} missing`);
