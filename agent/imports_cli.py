@@ -93,7 +93,7 @@ def _outcome_line(out: Outcome, is_dry: bool) -> str:
     if not out.sha256:
         return f"{out.state:9} {out.file}: {out.why}"
     state = "would be" if is_dry and out.state == NEW else out.state
-    facts = [out.format, f"{out.size_bytes / 1e6:.1f} MB" if out.size_bytes >= 100_000 else f"{out.size_bytes} bytes"]
+    facts = [out.format, _size(out.size_bytes)]
     if out.packed_bytes and out.state == NEW:
         facts.append(f"{100 * out.packed_bytes / max(out.size_bytes, 1):.0f} % packed")
     if out.damages:
@@ -104,6 +104,11 @@ def _outcome_line(out: Outcome, is_dry: bool) -> str:
 
 def _chips(out: Outcome) -> str:
     return f"nobody here knows {out.hardware_ids[0]}" if out.hardware_ids else "it names no hardware"
+
+
+def _size(n: int) -> str:
+    """Bytes for people."""
+    return f"{n / 1e6:.1f} MB" if n >= 100_000 else f"{n / 1e3:.1f} kB"
 
 
 def _import_summary(facts: dict[str, int], is_dry: bool) -> str:
@@ -117,7 +122,7 @@ def _import_summary(facts: dict[str, int], is_dry: bool) -> str:
     if facts["unassigned"]:
         text += f"\n{facts['unassigned']} unassigned: say whose they are with --aircraft, or in the hub"
     if facts["queued_batches"]:
-        text += f"\n{facts['queued_bytes'] / 1e6:.1f} MB wait for: dbx agent sync"
+        text += f"\n{_size(facts['queued_bytes'])} wait for: dbx agent sync"
     return text
 
 
@@ -139,10 +144,8 @@ def sync_logs(args: argparse.Namespace, settings: AgentSettings) -> int:
 def _sync_line(r: SyncReport) -> str:
     by = f" by {r.protocol}" if r.protocol else ""
     known = f", {r.known} were in the hub before" if r.known else ""
-    return (
-        f"{r.logs} logs{known}; {r.sent_bytes / 1e6:.1f} MB sent in {r.sent_batches} batches{by}; "
-        f"{r.waiting_bytes / 1e6:.1f} MB wait"
-    )
+    sent = f"{_size(r.sent_bytes)} sent in {r.sent_batches} batches{by}"
+    return f"{r.logs} logs{known}; {sent}; {_size(r.waiting_bytes)} wait"
 
 
 def _sync_verdict(r: SyncReport, is_done: bool) -> str:
@@ -178,7 +181,7 @@ def _verdict_line(v: FileVerdict) -> str:
     if v.state != WHOLE or v.committed_us is None:
         return f"{v.state:20} {v.file}{f': {v.why}' if v.why else ''}"
     when = datetime.fromtimestamp(v.committed_us / 1e6, UTC).isoformat(timespec="seconds")
-    return f"{v.state:20} {v.file}: in the hub since {when} ({v.receipts} signed {v.proof.removesuffix('s')}s)"
+    return f"{v.state:20} {v.file}: in the hub since {when} (signed: {v.proof})"
 
 
 def _card_verdict(verdicts: list[FileVerdict], is_safe: bool) -> str:

@@ -165,7 +165,9 @@ class Sync:
         return give_up_s is not None and not uplink.protocol and self._queue.waiting()[0] > 0
 
     def _goes_on(self, uplink: Uplink | HttpsUplink, thread: threading.Thread, give_up_s: float | None) -> bool:
-        self.report.protocol, self.report.uplink_trouble = uplink.protocol, uplink.trouble
+        is_mqtt = isinstance(uplink, Uplink) and uplink.protocol
+        self.report.protocol = f"mqtt {uplink.protocol}" if is_mqtt else uplink.protocol
+        self.report.uplink_trouble = uplink.trouble
         self._queue.settle()
         self._queue.drop_damaged(self._queue.damaged)
         lost = give_up_s is not None and not uplink.protocol and time.monotonic() > give_up_s
