@@ -94,7 +94,6 @@ class Fetch:
         self._path = path.encode()
         self._tail = tail
         self._is_burst = is_burst
-        self._block = DATA_BYTES
         self._pace = Pace(bytes_s)
         self._first_seq = 0
         self._openings = self._errors = 0
@@ -189,8 +188,8 @@ class Fetch:
             at = start
             while at < stop and len(found) < WINDOW:
                 if at not in self._reads:
-                    found.append((at, min(self._block, stop - at)))
-                at += self._block
+                    found.append((at, min(DATA_BYTES, stop - at)))
+                at += DATA_BYTES
             if len(found) >= WINDOW:
                 break
         return found
@@ -269,8 +268,6 @@ class Fetch:
             self._errors = 0
         elif read is not None:
             self.failure = "changed"
-        if read is not None and 0 < len(heard.data) < min(read.packet.size, self._block):
-            self._block = len(heard.data)  # some boards give 48 bytes at a time
         if heard.req_op == Op.BURST:
             self._pace.spend(len(heard.data))
             if self._burst_s is not None:

@@ -1,6 +1,7 @@
 """MAVLink FTP: listing, fetching, checksums, and what a link and a server do to them."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,6 +111,15 @@ def test_a_clean_link_is_asked_for_each_byte_once() -> None:
         reads = [p for _, p in server.requests if isinstance(p, Packet) and p.op == Op.READ]
         assert sum(p.size for p in reads) <= (len(data) if not is_burst else 2000)
         assert len([o for o in ops(server) if o == Op.BURST]) <= (0 if not is_burst else 7)
+
+
+def test_requests_are_numbered_beyond_the_packets_of_a_burst() -> None:
+    for cut, least in ((0, 147), (20, 2000)):  # the end of a burst that breaks off is not heard
+        server = LogServer({PATH: some_bytes(80_000)}, "px4", burst_cut=cut)
+        converse(Fetch(Line(TARGET, 65_000), PATH, 80_000), server)
+        numbers = [p.seq for _, p in server.requests if isinstance(p, Packet) and p.op == Op.BURST]
+        steps = [(b - a) & 0xFFFF for a, b in pairwise(numbers)]
+        assert steps and min(steps) >= least
 
 
 def test_bursts_that_break_off_are_gone_on_with() -> None:
