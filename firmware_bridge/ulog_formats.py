@@ -66,11 +66,12 @@ class Topics:
     most: NDArray[np.int32] = field(default_factory=lambda: np.full(65536, -1, np.int32))
     since: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65536, np.int64))
     _dtypes: dict[str, tuple[np.dtype[np.void] | None, int]] = field(default_factory=dict)
+    _index: dict[Topic, int] = field(default_factory=dict)
 
     def copy(self) -> "Topics":
         """As it is now, whatever this one takes in."""
         arrays = (self.which.copy(), self.least.copy(), self.most.copy(), self.since.copy())
-        return Topics(dict(self.formats), list(self.all), *arrays, dict(self._dtypes))
+        return Topics(dict(self.formats), list(self.all), *arrays, dict(self._dtypes), dict(self._index))
 
     def define(self, body: bytes) -> bool:
         """Takes an F message; False where it cannot be read."""
@@ -93,14 +94,15 @@ class Topics:
         name, instance = _subscribed(body)
         dtype, whole = self._dtype(name)
         topic = Topic(name, instance, dtype, 2 + dtype.itemsize, 2 + whole) if dtype else Topic(name, instance, None)
-        index = int(self.which[msg_id])
-        if index >= 0 and self.all[index] == topic:
+        index = self._index.setdefault(topic, len(self.all))
+        if int(self.which[msg_id]) == index:
             return dtype is not None
-        if len(self.all) >= _MOST_TOPICS:
+        if index >= _MOST_TOPICS:
             return False
-        self.which[msg_id], self.since[msg_id] = len(self.all), at
+        if index == len(self.all):
+            self.all.append(topic)
+        self.which[msg_id], self.since[msg_id] = index, at
         self.least[msg_id], self.most[msg_id] = topic.least, topic.most
-        self.all.append(topic)
         return dtype is not None
 
     def is_sound(self, msg_id: int, size: int) -> bool:

@@ -85,7 +85,7 @@ class UlogPiece:
         if first >= len(found.at) or int(found.at[first]) != pos:
             return pos
         last = min(int(self._gaps[self._gaps.searchsorted(first)]) + 1, first + self._window)
-        last -= int(found.kind[last - 1]) != DATA  # is believed when a header follows: that is for the walk to say
+        last -= 1  # is believed when another follows: that is for the walk to say
         end, strong = self._believed(found, first, last)
         self._window = self._window * 2 if end == last else _WINDOW
         if end > first:

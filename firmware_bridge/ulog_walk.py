@@ -1,6 +1,7 @@
 """A ULog walked message by message where it is damaged: what still is a message, and where the next one begins.
 
-A data message is *strong* when its id is subscribed and its size is that of its topic. Any other data message (its
+A data message is *strong* when its id is subscribed and its size is that of its topic; it is believed unless damage
+follows. Any other data message (its
 subscription or format was lost) is believed when the chain of lengths leads from it to a strong one. A message of
 another type is believed when a header stands behind it. Nothing looks further than VOUCHING messages ahead, so that
 what is decided depends on the bytes alone, not on how they were split.
@@ -42,19 +43,21 @@ def step(data: bytes, pos: int, topics: Topics, final: bool) -> tuple[Step, int]
     end = pos + HEADER + size
     if kind == DATA and is_header(data, pos):
         if is_strong(data, pos, topics):
-            return _within(end, n, final)
+            return _strong(data, end, topics, final)
         return _vouched(data, end, topics, final)
     if not is_header(data, pos):
         return _vouched(data, end, topics, final) if _is_new_kind(size, kind) else (Step.LOST, end)
     if end + HEADER <= n:
-        return (
-            (Step.MESSAGE, end)
-            if is_header(data, end) or data.startswith(MAGIC, end)
-            else _doubtful(data, pos, end, topics, final)
-        )
+        return (Step.MESSAGE, end) if _continues(data, end) else _doubtful(data, pos, end, topics, final)
     if not final:
         return Step.WAIT, n
     return (Step.MESSAGE, end) if end <= n else (Step.LOST, n)
+
+
+def _continues(data: bytes, at: int) -> bool:
+    """Whether a message, or another log, could begin at `at` (three bytes must be there)."""
+    size = data[at] | data[at + 1] << 8
+    return is_header(data, at) or _is_new_kind(size, data[at + 2]) or data.startswith(MAGIC, at)
 
 
 def is_strong(data: bytes, pos: int, topics: Topics) -> bool:
@@ -69,10 +72,25 @@ def _is_new_kind(size: int, kind: int) -> bool:
     return size > 0 and 0x41 <= kind <= 0x7A and chr(kind).isalpha() and chr(kind) not in "ABCDFILMOPQRS"
 
 
-def _within(end: int, n: int, final: bool) -> tuple[Step, int]:
-    if end <= n:
+def _strong(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
+    """A data message that ends at `end`. In front of damage most are damaged themselves (a hole begins anywhere, and a
+    log is mostly payload): there it is believed when just one message lost its header, so that the damage is its own.
+    """
+    n = len(data)
+    if end + HEADER > n:
+        return (Step.MESSAGE, end) if final and end <= n else (Step.LOST if final else Step.WAIT, n)
+    if _continues(data, end):
         return Step.MESSAGE, end
-    return (Step.LOST if final else Step.WAIT), n
+    found, at = resume(data, end + 1, topics, final, end + HEADER + 65536)
+    if found is Step.WAIT or (found is Step.LOST and not final and at < end + HEADER + 65536):
+        return Step.WAIT, n
+    size = at - end - HEADER
+    if found is Step.LOST or size < 2:
+        return Step.LOST, end
+    is_its_size = data[end] | data[end + 1] << 8 == size
+    return (
+        Step.MESSAGE if is_its_size or topics.is_sound(data[end + 3] | data[end + 4] << 8, size) else Step.LOST
+    ), end
 
 
 def _vouched(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
@@ -90,11 +108,13 @@ def _vouched(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, 
 
 
 def _doubtful(data: bytes, pos: int, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
-    """A message behind which there is no header: believed unless another one begins within it."""
-    found, at = resume(data, pos + 1, topics, final, end)
+    """A message that is no data, behind which there is no header: believed when it reads well and no other begins
+    within it."""
+    found, _ = resume(data, pos + 1, topics, final, end)
     if found is Step.WAIT:
         return Step.WAIT, len(data)
-    return (Step.LOST, at) if found is Step.MESSAGE else (Step.MESSAGE, end)
+    is_whole = data[pos + 2] in b"ORS" or _reads(data[pos + 2], data[pos + HEADER : end], topics)
+    return (Step.MESSAGE, end) if is_whole and found is not Step.MESSAGE else (Step.LOST, end)
 
 
 def resume(data: bytes, start: int, topics: Topics, final: bool, stop: int | None = None) -> tuple[Step, int]:

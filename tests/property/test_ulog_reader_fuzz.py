@@ -54,9 +54,9 @@ def read(data: bytes, piece_bytes: int, cuts: list[int]) -> list[Portion]:
 
 def joined(portions: list[Portion]) -> dict[str, object]:
     """What a log held, whatever the portions' cuts."""
-    tables: dict[tuple[str, int], list[Table]] = {}
+    tables: dict[tuple[str, int, str], list[Table]] = {}
     for t in (t for p in portions for t in p.tables):
-        tables.setdefault((t.name, t.instance), []).append(t)
+        tables.setdefault((t.name, t.instance, str(t.rows.dtype)), []).append(t)
     return {
         "at": {k: np.concatenate([t.at for t in v]).tolist() for k, v in tables.items()},
         "times": {k: np.concatenate([t.time_us for t in v]).tolist() for k, v in tables.items()},

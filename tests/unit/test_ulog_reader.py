@@ -281,3 +281,14 @@ def test_one_flipped_bit_anywhere_costs_little() -> None:
         hurt = bytearray(LOG)
         hurt[at] ^= 1 << int(rng.integers(0, 8))
         assert rows_of(bytes(hurt)) >= ROWS - 3
+
+
+def row_bytes(data: bytes) -> set[bytes]:
+    return {row.tobytes() for p in read(data) for t in p.tables for row in t.rows}
+
+
+@pytest.mark.parametrize("at", range(20_000, 20_400, 37))
+@pytest.mark.parametrize("hole", [bytes(3000), b"\xff" * 700, b""], ids=["zeros", "erased", "spliced"])
+def test_a_message_that_runs_into_damage_is_not_taken_for_whole(at: int, hole: bytes) -> None:
+    hurt = LOG[:at] + hole + LOG[at + max(len(hole), 331) :]
+    assert row_bytes(hurt) <= row_bytes(LOG)
