@@ -4,8 +4,9 @@ Reading: our reader to tables against the field's own tool on the same file: pym
 mavlink_connection message by message; pyulog's ULog; fasttlogparser's parseTLog. Import: survey, packing, unpacking
 again, signing and SQLite, from an open file to the queue. Speeds are CPU time of one process, medians of some runs
 after one that loads the code; wall time of the import, waiting for the disk included, beside it. A log too short for
-timing is read as several of it in one file (by our reader, and by the import): bytes per second compare. bulk_ratio:
-all that is queued (envelopes) of the DataFlash logs over their bytes; zstd19_ratio: the same files by zstd -19.
+timing is read as several of it in one file (by our reader, fasttlogparser and the import): bytes per second compare.
+bulk_ratio: all that is queued (envelopes) of the DataFlash logs over their bytes; zstd19_ratio: the same files by
+zstd -19.
 """
 
 import argparse
@@ -113,7 +114,7 @@ class Bench:
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}
 
     def field_tools(self) -> dict[str, float | None]:
-        """CPU seconds of the field's tools on the file as it is; None: not there."""
+        """CPU seconds of the field's tools for the file as it is; None: not there."""
         if self.format == "dataflash":
             return {"pymavlink": median_cpu_s(self.by_dfreader, 1)}
         if self.format == "ulog":
@@ -141,9 +142,9 @@ class Bench:
             pass
 
     def by_fasttlogparser(self) -> float | None:
-        command = [self.args.fasttlogparser, "-c", FAST_PARSER, str(self.path), str(self.args.runs)]
+        command = [self.args.fasttlogparser, "-c", FAST_PARSER, str(self.big), str(self.args.runs)]
         done = subprocess.run(command, capture_output=True, text=True)
-        return float(done.stdout) if done.returncode == 0 else None
+        return float(done.stdout) / self.times if done.returncode == 0 else None
 
     def measure_import(self, runs: int) -> dict[str, float]:
         """Speed of the import of the timed file, what it and the file as it is come to."""
