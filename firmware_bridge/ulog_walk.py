@@ -87,10 +87,9 @@ def _strong(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, i
     size = at - end - HEADER
     if found is Step.LOST or size < 2:
         return Step.LOST, end
-    is_its_size = data[end] | data[end + 1] << 8 == size
-    return (
-        Step.MESSAGE if is_its_size or topics.is_sound(data[end + 3] | data[end + 4] << 8, size) else Step.LOST
-    ), end
+    has_size = data[end] | data[end + 1] << 8 == size
+    has_kind = data[end + 2] == DATA and topics.is_sound(data[end + 3] | data[end + 4] << 8, size)
+    return (Step.MESSAGE if has_size or has_kind else Step.LOST), end
 
 
 def _vouched(data: bytes, end: int, topics: Topics, final: bool) -> tuple[Step, int]:
