@@ -153,7 +153,7 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
     counts = np.bincount(slots.block, minlength=len(parts)).tolist()
     require([len(p.clocks) for p in parts] == counts and int(modes.max(initial=0)) <= 6, "clock modes")
     begin = slots.rows.cumsum() - slots.rows
-    block = np.repeat(np.arange(len(parts)), [p.frames for p in parts])
+    block = np.arange(len(parts)).repeat([p.frames for p in parts])
     time = np.empty(len(frame.slot), np.int64)
     time[frame.order] = numbers.of(columns, (columns.element < 0).nonzero()[0])
     start = np.array([p.start_us for p in parts], np.int64)
@@ -161,7 +161,7 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
     timed = clock_columns(columns)
     mode = modes[columns.slot[timed]] & 3
     require(int(np.count_nonzero(modes)) == int(np.count_nonzero(modes[columns.slot[timed]])), "clock modes")
-    narrow_first = np.argsort(columns.width[timed], kind="stable")
+    narrow_first = columns.width[timed].argsort(kind="stable")
     narrow_first = narrow_first[mode[narrow_first] > 0]
     timed, mode = timed[narrow_first], mode[narrow_first]
     require(not (modes[modes & 3 == 0] & 4).any() and not (modes & 3 == 3).any(), "clock modes")
@@ -169,7 +169,7 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
         slot, rows = columns.slot[timed], columns.rows[timed]
         wire = frame.order[spans(begin[slot], rows)]
         true = _clock_chain(slots, columns, numbers, timed, mode, wire, payload, len(time))
-        follows = np.repeat(modes[slot] & 4 > 0, rows)
+        follows = (modes[slot] & 4 > 0).repeat(rows)
         wire = wire[follows]
         time[wire] += true[follows]
         resets[wire] = True
@@ -184,13 +184,13 @@ def _clock_chain(
     """True times (us) of all frames of the clock columns `timed`, narrow ones first; their fields are written into the
     payloads. wire: where the frames are among all `frames`."""
     rows = columns.rows[timed]
-    ms = np.repeat(ELEMENTS.clock[columns.element[timed]] == CLOCK_MS, rows)
+    ms = (ELEMENTS.clock[columns.element[timed]] == CLOCK_MS).repeat(rows)
     x = numbers.of(columns, timed)
-    anchor = np.repeat(mode == clocks.ANCHOR, rows)
-    shift = np.repeat(64 - 8 * columns.width[timed], rows).view(np.uint64)
+    anchor = (mode == clocks.ANCHOR).repeat(rows)
     if anchor.any():
+        shift = (64 - 8 * columns.width[timed]).repeat(rows).view(np.uint64)
         x = np.where(anchor, ((x.view(np.uint64) << shift) >> shift).view(np.int64), x)
-    source = np.repeat(slots.source()[columns.slot[timed]], rows)
+    source = slots.source()[columns.slot[timed]].repeat(rows)
     chain = _chain(source, wire, frames)
     true = np.empty_like(x)
     true[chain] = clocks.times(x[chain], ms[chain], heads(source[chain]), anchor[chain])
@@ -210,7 +210,7 @@ def _chain(source: Ints, wire: Ints, frames: int) -> Ints:
     sender = source[by_place]
     if (sender[1:] >= sender[:-1]).all():
         return by_place
-    return by_place[np.argsort(sender, kind="stable")]
+    return by_place[sender.argsort(kind="stable")]
 
 
 def _predict(payload: Bytes, frame: Membership, columns: Columns, v: Varying, value: Ints, targets: Ints) -> None:

@@ -9,7 +9,7 @@ from shared.codec.columns import Slots
 from shared.codec.container import Parts, require
 from shared.codec.content import stable_order
 from shared.codec.remainder import group_index
-from shared.codec.table import KNOWN, SIZE, layout_index
+from shared.codec.table import KNOWN, SIZE, UNKNOWN, layout_index
 
 Ints = NDArray[np.int64]
 
@@ -36,9 +36,8 @@ def membership(parts: list[Parts], max_bytes: int) -> Membership:
     tables = [_table(p, bool(raw)) for p, raw in zip(parts, has_raw, strict=True)]
     sizes = np.array([p.groups + raw for p, raw in zip(parts, has_raw, strict=True)], np.int64)
     base = sizes.cumsum() - sizes + np.array(has_raw, np.int64) - 1
-    sysid, compid, msgid, width = (np.concatenate(c) for c in zip(*tables, strict=True))
+    sysid, compid, msgid, layout, width = (np.concatenate(c) for c in zip(*tables, strict=True))
     rows = np.concatenate([c if raw else c[1:] for c, raw in zip(counts, has_raw, strict=True)])
-    layout = layout_index(msgid)
     width = np.where(KNOWN[layout], SIZE[layout], width)
     block = np.repeat(np.arange(len(parts)), sizes)
     slots = Slots(block, msgid, sysid, compid, layout, rows, width, width + 7 & ~7)
@@ -50,21 +49,19 @@ def membership(parts: list[Parts], max_bytes: int) -> Membership:
     return Membership(slots, slot, stable_order(slot))
 
 
-def _table(p: Parts, has_raw: bool) -> tuple[Ints, Ints, Ints, Ints]:
-    """sysid, compid, msgid and width (0 where the layout gives it) of a block's slots."""
+def _table(p: Parts, has_raw: bool) -> tuple[Ints, ...]:
+    """sysid, compid, msgid, layout and width (0 where the layout gives it) of a block's slots."""
     table = np.frombuffer(p.table, np.uint8).astype(np.int64)
     g = p.groups
     require(len(table) >= 5 * g, "groups")
     sysid, compid, low, middle, high = table[: 5 * g].reshape(5, g)
     msgid = low | middle << 8 | high << 16
-    unknown = layout_index(msgid) < 0
+    layout = layout_index(msgid)
+    unknown = layout < 0
     require(len(table) == 5 * g + int(unknown.sum()), "groups")
     width = np.zeros(g, np.int64)
     width[unknown] = table[5 * g :]
     if not has_raw:
-        return sysid, compid, msgid, width
-    first = [np.array([x], np.int64) for x in (0, 0, -1, 0)]
-    sysid, compid, msgid, width = (
-        np.concatenate([a, b]) for a, b in zip(first, (sysid, compid, msgid, width), strict=True)
-    )
-    return sysid, compid, msgid, width
+        return sysid, compid, msgid, layout, width
+    raw = (0, 0, -1, UNKNOWN, 0)
+    return tuple(np.append(a, b) for a, b in zip(raw, (sysid, compid, msgid, layout, width), strict=True))

@@ -71,8 +71,7 @@ class Varying:
 def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -> Varying:
     """What the modes say. block: of each column."""
     mode = joined([p.modes for p in parts]).astype(np.int64)
-    counts = np.bincount(block, minlength=len(parts)).tolist()
-    require([len(p.modes) for p in parts] == counts, "modes")
+    require([len(p.modes) for p in parts] == _per_block(block, len(parts)), "modes")
     require(int(mode.max(initial=0)) <= 3 * (1 + SLOTS) * floats.FORMS, "modes")
     column = mode.nonzero()[0]
     element, mode = columns.element[column], mode[column] - 1
@@ -82,13 +81,12 @@ def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -
     can = (element >= 0) & (ELEMENTS.pair_msgid[element, np.maximum(pair - 1, 0)] >= 0)
     require(((pair == 0) | can & ~(is_float & (form == 0))).all(), "pair")
     p = joined([x.splits for x in parts]).astype(np.int64)
-    counts = np.bincount(block[column], minlength=len(parts)).tolist()
+    counts = _per_block(block[column], len(parts))
     require([len(x.splits) for x in parts] == counts and int(p.max(initial=0)) <= MAX_SPLIT, "splits")
     top = np.zeros(len(column), np.int64)
     tops = joined([x.tops for x in parts])
     fixed = (form == floats.FIXED).nonzero()[0]
-    counts = np.bincount(block[column[fixed]], minlength=len(parts)).tolist()
-    require([len(x.tops) for x in parts] == counts, "tops")
+    require([len(x.tops) for x in parts] == _per_block(block[column[fixed]], len(parts)), "tops")
     top[fixed] = tops
     values = np.bincount(block[column], columns.rows[column], len(parts))
     require(int(values.max(initial=0)) <= max(max_bytes // 4, 1), "too many values")
@@ -103,12 +101,18 @@ def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -
     return Varying(column, block[column], rag, order, pair, form, top, p, is_float[alike], rank, kinds)
 
 
+def _per_block(block: Ints, blocks: int) -> list[int]:
+    """How many of each block there are."""
+    counts: list[int] = [len(block)] if blocks == 1 else np.bincount(block, minlength=blocks).tolist()
+    return counts
+
+
 def begins(size: Ints, rank: Ints, block: Ints, at: Ints) -> tuple[Ints, Ints]:
     """Bit positions at which columns begin that follow each other by `rank`, block by block; and bits per block.
 
     size: bits of each column; at: where each block's first begins.
     """
-    order = np.argsort(rank)
+    order = rank.argsort()
     size, block = size[order], block[order]
     used = np.bincount(block, size, len(at)).astype(np.int64)
     begin = np.empty_like(size)
@@ -125,19 +129,20 @@ def _sections(sections: list[bytes]) -> tuple[Bytes, Ints, Ints]:
 def _heads(parts: list[Parts], v: Varying) -> Ints:
     """The first number of each varying column."""
     token = joined([x.heads for x in parts])
-    counts = np.bincount(v.block, minlength=len(parts)).tolist()
+    counts = _per_block(v.block, len(parts))
     require([len(x.heads) for x in parts] == counts and int(token.max(initial=0)) <= bits.MAX_TOKEN, "tokens")
     big = (token >= bits.LITERAL).nonzero()[0]
     size = bits.EXTRA[token[big]].astype(np.int64)
     require(int(size.max(initial=0)) < 64, "token")
-    block = np.repeat(np.arange(len(parts)), counts)[big]
+    block = np.arange(len(parts)).repeat(counts)[big]
     data, lengths, start = _sections([x.head_bits for x in parts])
-    at, used = begins(size, big, block, start)
+    used = np.bincount(block, size, len(parts)).astype(np.int64)
+    at = size.cumsum() - size + (start - (used.cumsum() - used))[block]
     require((lengths == (used + 7) >> 3).all(), "raw bits")
     number = bits.SMALL[token]
     number[big] = bits.from_tokens(token[big], bits.unpack(data, at, size), np.zeros_like(size))
     head = np.empty_like(number)
-    head[np.argsort(v.column)] = number  # heads travel in column order
+    head[v.column.argsort()] = number  # heads travel in column order
     return head
 
 
@@ -147,7 +152,7 @@ def _in_order(parts: list[Parts], v: Varying) -> bytes:
     rows = v.rag.rows
     counts = np.bincount(v.block, rows, len(parts)).tolist()
     require([len(s) for s in tokens] == counts, "tokens")
-    stream = np.argsort(v.rank)
+    stream = v.rank.argsort()
     ends = np.empty_like(rows)
     ends[stream] = rows[stream].cumsum()
     starts = ends - rows

@@ -20,7 +20,7 @@ class Newest:
         self._begin = slots.rows.cumsum() - slots.rows
         self._span = len(order) + 1
         self._wire = order
-        self._keys = np.repeat(np.arange(len(slots.rows)), slots.rows) * self._span + order
+        self._keys = (np.arange(len(slots.rows)) * self._span).repeat(slots.rows) + order
 
     def rows(self, target: Ints, source: Ints) -> Ints:
         """Row of the source slot for every row of the target slot, for each pair of slots, one after the other."""
@@ -30,7 +30,7 @@ class Newest:
         target, source = np.divmod(np.array(list(distinct)), len(self._rows))
         lengths = self._rows[target]
         wire = self._wire[spans(self._begin[target], lengths)]
-        found = np.searchsorted(self._keys, source.repeat(lengths) * self._span + wire, side="right") - 1
+        found = self._keys.searchsorted((source * self._span).repeat(lengths) + wire, side="right") - 1
         row: Ints = np.maximum(found - self._begin[source].repeat(lengths), 0)
         starts = lengths.cumsum() - lengths
         return row[spans(starts[back], lengths[back])]
@@ -40,9 +40,10 @@ def source_columns(slots: Slots, columns: Columns, target: Ints, pair: int) -> I
     """The column that predicts each column of `target` by slot `pair` of the table; -1 where there is none."""
     element = columns.element[target]
     msgid = ELEMENTS.pair_msgid[element, pair]
-    keys = slots.source() << 25 | (slots.msgid + 1)
-    wanted = slots.source()[columns.slot[target]] << 25 | (msgid + 1)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    source = slots.source()
+    keys = source << 25 | (slots.msgid + 1)
+    wanted = source[columns.slot[target]] << 25 | (msgid + 1)
+    found = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
     there = (element >= 0) & (msgid >= 0) & (keys[found] == wanted)
     return np.where(there, columns.first[found] + ELEMENTS.pair_element[element, pair], -1)
 
@@ -63,7 +64,7 @@ def numeric(word: NDArray[np.uint64], element: Ints) -> NDArray[np.float64]:
 def prediction(number: NDArray[np.float64], element: Ints, pair: int, scale: NDArray[np.float64], rows: Ints) -> Ints:
     """What a pair predicts, in the target column's integers. number: the source's, per value; element, scale: per
     column."""
-    factor = np.repeat(ELEMENTS.pair_scale[element, pair], rows)
+    factor = ELEMENTS.pair_scale[element, pair].repeat(rows)
     with np.errstate(all="ignore"):
         guess = np.rint(number * factor * scale.repeat(rows))
     guess = np.where(np.abs(guess) < _LIMIT, guess, 0.0)

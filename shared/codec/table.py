@@ -102,5 +102,5 @@ HAS_TEXT = np.array([bool(x) for x in TEXTS])
 
 def layout_index(msgid: Ints) -> Ints:
     """Position of each message id in the arrays of this module, UNKNOWN where it has no layout."""
-    at = np.minimum(np.searchsorted(_IDS, msgid), len(_IDS) - 1)
+    at = np.minimum(_IDS.searchsorted(msgid), len(_IDS) - 1)
     return np.where(_IDS[at] == msgid, at, UNKNOWN)
