@@ -46,17 +46,22 @@ class Worker:
         self._silent_s = 0.0
 
     def run_due(self) -> int:
-        """Run what is due now; how many jobs. psycopg.OperationalError: the database is gone."""
+        """Run what is due, logs last and one at a time; how many jobs. psycopg.OperationalError: the database is gone."""
         self._keep_days()
         self._close_silent()
-        due = jobs.due(self._conn)
-        return sum(self._run(org_id, job_id) for org_id, job_id in due)
+        done = 0
+        for org_id, job_id in jobs.due(self._conn):
+            job = self._run(org_id, job_id)
+            done += job is not None
+            if job is not None and job.kind == "log":
+                break  # that may have taken long: see first what else is due by now
+        return done
 
-    def _run(self, org_id: uuid.UUID, job_id: uuid.UUID) -> bool:
+    def _run(self, org_id: uuid.UUID, job_id: uuid.UUID) -> Job | None:
         with tenant(self._conn, org_id, actor="worker"):
             job = jobs.claim(self._conn, org_id, job_id)
         if job is None:
-            return False
+            return None
         try:
             self._do(job)
         except (psycopg.OperationalError, psycopg.InterfaceError):
@@ -68,7 +73,7 @@ class Worker:
         else:
             with tenant(self._conn, org_id, actor="worker"):
                 jobs.finish(self._conn, job)
-        return True
+        return job
 
     def _do(self, job: Job) -> None:
         began = time.monotonic()
