@@ -11,7 +11,6 @@ counted (`frames_left_out`). The link's bytes reach this thread by `tap`, beside
 """
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.offload_files import Begun, Files, Remote
-from agent.offload_signs import Address, is_data, listen, without_answers
+from agent.offload_signs import Address, Heard, without_answers
 from agent.offload_sources import Fetching, FtpLogs, Logs, RequestedLogs, Unavailable
+from agent.offload_talk import LINGER_S, Talk, Wait
 from agent.session import Identity
 from agent.settings import OffloadSettings
-from firmware_bridge.framing import Scanner
-from firmware_bridge.mavftp import Exchange, Message
+from firmware_bridge.mavftp import Message
 from shared.frames import Frames
 
 log = logging.getLogger("dbx.offload")
@@ -36,29 +35,20 @@ STILL_S = 3.0
 AGAIN_S = 1800.0
 RETRY_S = 60.0
 LATER_S = 300.0
-LINGER_S = 3.0
-"""For so long after an end answers are left out of the recording, and the end is said again when they go on."""
-QUIET_S = 0.7
-"""No data for so long: the end was heard."""
 SESSION_S = 12.0
 """PX4 closes a session that is silent for 10 s: also one that an earlier run of ours left open."""
 BUSY_S = 5.0
 DELIVER_AGAIN_S = 10.0
 SPARE_BYTES = 64 << 20
-_POLL_S = 0.02
-_REPEAT_S = 0.5
-_MOST_CHUNKS = 1000
-
-
 Deliver = Callable[[Path, Callable[[], bool]], bool]
 
 
 class Yielded(Exception):
-    """The autopilot is left alone for now, for this reason and so long (RETRY_S unless told)."""
+    """The autopilot is left alone for now, for this reason and so long (None: for RETRY_S)."""
 
     def __init__(self, why: str, for_s: float | None = None) -> None:
         super().__init__(why)
-        self.for_s = RETRY_S if for_s is None else for_s
+        self.for_s = for_s
 
 
 @dataclass(slots=True)
@@ -73,26 +63,6 @@ class OffloadState:
     bytes_fetched: int = 0
     frames_left_out: int = 0
     trouble: str = ""
-
-
-class _Wait:
-    """An exchange that only lets time pass."""
-
-    failure = ""
-
-    def __init__(self, seconds: float) -> None:
-        self.is_done = False
-        self._until_s = time.monotonic() + seconds
-
-    def due(self, now_s: float) -> list[Message]:
-        self.is_done = now_s >= self._until_s
-        return []
-
-    def hear(self, msgid: int, fields: Any, now_s: float) -> None:
-        """Nothing is expected."""
-
-    def leave(self) -> list[Message]:
-        return []
 
 
 class Offload:
@@ -110,12 +80,9 @@ class Offload:
         self.state = OffloadState()
         self._settings = settings
         self._files = Files(folder)
-        self._say = say
+        self._talk = Talk(say, self._address, self._may_ask, self._hear)
         self._deliver = deliver
         self._is_busy = is_busy
-        self._chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._scanner = Scanner()
-        self._is_listening = False
         self._stop = threading.Event()
         self._vehicle: Identity | None = None
         self._quiet_s: float | None = None
@@ -132,9 +99,8 @@ class Offload:
     # --- called by the link and the pipeline
 
     def tap(self, data: bytes) -> None:
-        """The link's bytes; kept only while they are listened to."""
-        if self._is_listening and self._chunks.qsize() < _MOST_CHUNKS:
-            self._chunks.put(data)
+        """The link's bytes."""
+        self._talk.tap(data)
 
     def look(self, vehicle: Identity | None, is_disarmed: bool) -> None:
         """What the vehicle is and says."""
@@ -151,7 +117,7 @@ class Offload:
     def leave_out(self, frames: Frames) -> tuple[Frames, int]:
         """(what is recorded of these frames, how many answers to an offload are not)."""
         vehicle = self._vehicle
-        if vehicle is None or not (self._is_listening or time.monotonic() < self._left_out_until_s):
+        if vehicle is None or not (self._talk.is_listening or time.monotonic() < self._left_out_until_s):
             return frames, 0
         kept, count = without_answers(frames, (vehicle.sysid, vehicle.compid))
         self.state.frames_left_out += count
@@ -194,13 +160,16 @@ class Offload:
         vehicle = self._vehicle
         if vehicle is None:
             return
-        self._interrupt, self._beat_s, self._scanner = "", time.monotonic(), Scanner()
-        self._is_listening = True
+        self._interrupt, self._beat_s = "", time.monotonic()
+        self._talk.begin()
         try:
             self._fetch_logs(vehicle)
             self._next_s, self.state.trouble = time.monotonic() + AGAIN_S, ""
         except Yielded as why:
-            self._next_s, self.state.trouble = time.monotonic() + why.for_s, str(why)
+            self._next_s, self.state.trouble = (
+                time.monotonic() + (RETRY_S if why.for_s is None else why.for_s),
+                str(why),
+            )
             log.info("offload paused", extra={"why": str(why)})
         except Unavailable:
             self._next_s, self.state.trouble = time.monotonic() + AGAIN_S, "the autopilot offers no logs"
@@ -208,17 +177,15 @@ class Offload:
             self._next_s, self.state.trouble = time.monotonic() + RETRY_S, str(e)
             log.warning("offload: disk trouble", extra={"error": str(e)})
         finally:
-            self._is_listening = False
+            self._talk.end()
             self._left_out_until_s = time.monotonic() + LINGER_S
             self.state.doing, self.state.log = "waiting", ""
-            while not self._chunks.empty():
-                self._chunks.get()
 
     def _fetch_logs(self, vehicle: Identity) -> None:
         self.state.doing = "listing"
         logs = self._logs(vehicle)
         before = set(logs.listed())
-        self._talk(_Wait(STILL_S))
+        self._talk.carry(Wait(STILL_S))
         listed = logs.listed()
         self._files.forget_others(listed)
         wanted = [r for r in listed if r in before and self._is_wanted(r)]
@@ -233,11 +200,11 @@ class Offload:
         target, bytes_s = (vehicle.sysid, vehicle.compid), self._settings.max_kb_s * 1000
         if self._has_ftp:
             try:
-                return FtpLogs(self._talk, target, vehicle.autopilot, self._settings.burst, bytes_s)
+                return FtpLogs(self._talk.carry, target, vehicle.autopilot, self._settings.burst, bytes_s)
             except Unavailable:
                 log.info("no logs over MAVLink FTP; using LOG_REQUEST")
                 self._has_ftp = False
-        return RequestedLogs(self._talk, target, vehicle.autopilot, bytes_s)
+        return RequestedLogs(self._talk.carry, target, vehicle.autopilot, bytes_s)
 
     def _is_wanted(self, remote: Remote) -> bool:
         if self._files.is_settled(remote) or not remote.size:
@@ -265,7 +232,7 @@ class Offload:
     def _read(self, fetch: Fetching, begun: Begun) -> None:
         """Everything that comes is on disk in the end, however it ends."""
         try:
-            self._talk(fetch, lambda: self._keep(fetch, begun))
+            self._talk.carry(fetch, lambda: self._keep(fetch, begun))
         finally:
             self._keep(fetch, begun)
             begun.save(fetch.missing.prefix)
@@ -293,7 +260,7 @@ class Offload:
         crc, sha256 = begun.sums()
         question = logs.checksum(begun.remote)
         if question is not None:
-            self._talk(question)
+            self._talk.carry(question)
         value = None if question is None else question.value
         if value is not None and value != crc:
             return self._failed("wrong checksum", begun)
@@ -302,70 +269,24 @@ class Offload:
         facts = {"log": begun.remote.place, "bytes": begun.remote.size, "sha256": sha256, "checked": value is not None}
         log.info("log fetched", extra=facts)
 
-    # --- talking
-
-    def _talk(self, exchange: Exchange, keep: Callable[[], None] = lambda: None) -> None:
-        """Carry an exchange to its end; Yielded when it must not go on. What it opened is closed in any case."""
-        try:
-            while not (exchange.is_done or exchange.failure):
-                self._must_go_on()
-                if not self._is_held_up():
-                    for message in exchange.due(time.monotonic()):
-                        self._say(message)
-                self._listen(exchange)
-                keep()
-        except BaseException:
-            self._leave(exchange)
-            raise
-        for message in exchange.leave() if exchange.failure else []:
-            self._say(message)
-
-    def _leave(self, exchange: Exchange) -> None:
-        """End it with one message; again only when the autopilot has plainly not heard that."""
-        messages = exchange.leave()
-        heard_s = said_s = time.monotonic()
-        until_s = said_s + LINGER_S
-        for message in messages:
-            self._say(message)
-        while messages and time.monotonic() < min(until_s, heard_s + QUIET_S):
-            if not self._hears_data():
-                continue
-            heard_s = time.monotonic()
-            if heard_s - said_s >= _REPEAT_S:
-                said_s = heard_s
-                for message in messages:
-                    self._say(message)
-
-    def _hears_data(self) -> bool:
-        """Whether data still come after the end."""
-        frames, address = self._next_frames(), self._address()
-        if frames is None or address is None:
-            return False
-        return any(is_data(*answer) for answer in listen(frames, address).answers)
+    # --- what ends it
 
     def _address(self) -> Address | None:
         vehicle = self._vehicle
         return None if vehicle is None else (vehicle.sysid, vehicle.compid)
 
-    def _next_frames(self) -> Frames | None:
-        """What came on the link, after at most a short wait."""
-        try:
-            return self._scanner.feed(self._chunks.get(timeout=_POLL_S), 0)
-        except queue.Empty:
-            return None
-
-    def _listen(self, exchange: Exchange) -> None:
-        """Hear what came. The first sign of arming ends all."""
-        frames, address = self._next_frames(), self._address()
-        if frames is None or address is None or not len(frames):
-            return
-        heard, now_s = listen(frames, address), time.monotonic()
+    def _hear(self, heard: Heard) -> None:
+        """The first sign of arming ends all."""
         if heard.arming:
             self._quiet_s = None
             raise Yielded(heard.arming, self._settings.settle_s)
-        self._beat_s = now_s if heard.beats else self._beat_s
-        for msgid, fields in heard.answers:
-            exchange.hear(msgid, fields, now_s)
+        if heard.beats:
+            self._beat_s = time.monotonic()
+
+    def _may_ask(self) -> bool:
+        """Whether something may be asked now; Yielded when there is a reason to stop."""
+        self._must_go_on()
+        return not self._is_held_up()
 
     def _must_go_on(self) -> None:
         """Yielded when there is a reason to stop."""

@@ -105,7 +105,7 @@ Begin = Callable[..., Flying]
 @pytest.fixture
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Begins an offload of which the waits are short."""
-    for name, seconds in (("STILL_S", 0.2), ("RETRY_S", 1.0), ("SESSION_S", 1.0), ("LINGER_S", 1.5)):
+    for name, seconds in (("STILL_S", 0.2), ("RETRY_S", 1.0), ("SESSION_S", 1.0)):
         monkeypatch.setattr(offloading, name, seconds)
     made: list[Flying] = []
 
