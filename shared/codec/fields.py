@@ -210,7 +210,7 @@ def _chain(source: Ints, wire: Ints, frames: int) -> Ints:
     sender = source[by_place]
     if (sender[1:] >= sender[:-1]).all():
         return by_place
-    return by_place[sender.argsort(kind="stable")]
+    return by_place[np.argsort(sender, kind="stable")]
 
 
 def _predict(payload: Bytes, frame: Membership, columns: Columns, v: Varying, value: Ints, targets: Ints) -> None:

@@ -137,7 +137,7 @@ def _heads(parts: list[Parts], v: Varying) -> Ints:
     block = np.arange(len(parts)).repeat(counts)[big]
     data, lengths, start = _sections([x.head_bits for x in parts])
     used = np.bincount(block, size, len(parts)).astype(np.int64)
-    at = size.cumsum() - size + (start - (used.cumsum() - used))[block]
+    at: Ints = size.cumsum() - size + (start - (used.cumsum() - used))[block]
     require((lengths == (used + 7) >> 3).all(), "raw bits")
     number = bits.SMALL[token]
     number[big] = bits.from_tokens(token[big], bits.unpack(data, at, size), np.zeros_like(size))
