@@ -24,6 +24,7 @@ from firmware_bridge.log_source import LogSource, log_sources
 from hub.api.problems import Problem, invalid
 from hub.api.state import Actor, ApiState
 from hub.store import aircraft, log_arrivals, logs
+from hub.worker.spool import clear_left
 from shared import batch as batches
 from shared.batch import Batch, Counts
 from shared.envelope import BATCH_TYPE, digest, seal
@@ -36,6 +37,7 @@ PART_BYTES = 128 << 10
 PARTS_PER_BATCH = 6
 BATCHES_AT_ONCE = 4
 STATION = "uploads"
+PREFIX = "dbx-upload-"
 
 
 @asynccontextmanager
@@ -43,7 +45,8 @@ async def spooled(request: Request, folder: Path | None) -> AsyncIterator[Path]:
     """The request's body in a file, as it comes; the file is gone afterwards."""
     if folder is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="dbx-upload-", dir=folder)
+        clear_left(folder, PREFIX)
+    handle, name = tempfile.mkstemp(prefix=PREFIX, dir=folder)
     path = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:

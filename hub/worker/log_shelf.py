@@ -21,11 +21,13 @@ from hub.store.tenant import tenant
 from hub.worker.alignment import Line
 from hub.worker.log_bytes import unpack_to
 from hub.worker.rederive import joined
+from hub.worker.spool import clear_left
 from shared.clock import ClockSource, TimeMapping
 
 Connection = psycopg.Connection[Any]
 MOST_BYTES = 16 << 30
 """Of one log, unpacked."""
+PREFIX = "dbx-logs-"
 MOST_SESSIONS = 100
 """Of one log; more are no flights."""
 
@@ -93,7 +95,8 @@ class LogShelf:
             self._folder = None
 
     def _fetch(self, conn: Connection, org_id: uuid.UUID, sha256: bytes) -> _Open:
-        if self._open is None or (self._open.org_id, self._open.sha256) != (org_id, sha256):
+        held = self._open
+        if held is None or (held.org_id, held.sha256) != (org_id, sha256) or not held.path.exists():
             with tenant(conn, org_id):
                 delivery = log_arrivals.whole_delivery(conn, org_id, sha256)
             if delivery is None:
@@ -103,10 +106,11 @@ class LogShelf:
         return self._open
 
     def _place(self) -> Path:
-        if self._folder is None:
+        if self._folder is None or not self._folder.exists():
             if self._spool is not None:
                 self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="dbx-logs-", dir=self._spool))
+                clear_left(self._spool, PREFIX)
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._spool))
         return self._folder
 
     def _drop(self) -> None:

@@ -46,7 +46,7 @@ class Worker:
         self._silent_s = 0.0
 
     def run_due(self) -> int:
-        """Run what is due, logs last and one at a time; how many jobs. psycopg.OperationalError: the database is gone."""
+        """Run what is due, logs last, one at a time; how many jobs. psycopg.OperationalError: the database is gone."""
         self._keep_days()
         self._close_silent()
         done = 0

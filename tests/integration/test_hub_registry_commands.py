@@ -106,3 +106,13 @@ def test_the_parser_has_no_command_without_a_verb() -> None:
     with pytest.raises(SystemExit):
         cli.main(["org"])
     assert isinstance(cli.parser(), argparse.ArgumentParser)
+
+
+def test_a_station_is_made_and_listed_apart_from_aircraft(dbx) -> None:
+    dbx("org", "create", "Acme")
+    made = dbx("aircraft", "create", "--org", "Acme", "Laptop", "--station")[1]
+    dbx("aircraft", "create", "--org", "Acme", "Quad")
+    assert made["kind"] == "station"
+    assert [a["name"] for a in dbx("aircraft", "list", "--org", "Acme")[1]] == ["Quad"]
+    assert [a["name"] for a in dbx("aircraft", "list", "--org", "Acme", "--stations")[1]] == ["Laptop"]
+    assert dbx("aircraft", "enroll-code", "--org", "Acme", made["id"])[0] == 0

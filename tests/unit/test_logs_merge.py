@@ -1,6 +1,8 @@
 """Merging: the better source wins, holes are filled, events are told once. Aligning: by boot, by content, by UTC."""
 
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from hub.worker.alignment import Line, align, correlate
 from hub.worker.fingerprint import Fingerprint, holds
 from hub.worker.merge import Holes, holes, merge, merge_events
 from hub.worker.overlay import Candidate, lay
+from hub.worker.spool import LEFT_S, clear_left
 from shared.channels import BY_NAME
 from shared.clock import ClockSource
 
@@ -222,3 +225,12 @@ def test_a_log_with_its_middle_cut_out_is_a_part_and_another_log_is_none() -> No
     data, other = np.random.default_rng(3).bytes(400_000), np.random.default_rng(4).bytes(100_000)
     assert holds(prints(data), prints(data[:150_000] + data[260_000:]))
     assert not holds(prints(data), prints(other)) and not holds(prints(data), b"") and not holds(b"", prints(data))
+
+
+def test_what_a_killed_process_left_is_cleared_after_a_day(tmp_path: Path) -> None:
+    (tmp_path / "dbx-logs-a").mkdir()
+    for name in ("dbx-logs-a/log", "dbx-upload-b", "other"):
+        (tmp_path / name).write_bytes(b"x")
+    assert clear_left(tmp_path, "dbx-", time.time() + LEFT_S - 60) == 0
+    assert clear_left(tmp_path, "dbx-", time.time() + LEFT_S + 60) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
