@@ -132,12 +132,14 @@ def _heads(parts: list[Parts], v: Varying) -> Ints:
     counts = _per_block(v.block, len(parts))
     require([len(x.heads) for x in parts] == counts and int(token.max(initial=0)) <= bits.MAX_TOKEN, "tokens")
     big = (token >= bits.LITERAL).nonzero()[0]
-    size = bits.EXTRA[token[big]].astype(np.int64)
+    size: Ints = bits.EXTRA[token[big]].astype(np.int64)
     require(int(size.max(initial=0)) < 64, "token")
     block = np.arange(len(parts)).repeat(counts)[big]
     data, lengths, start = _sections([x.head_bits for x in parts])
     used = np.bincount(block, size, len(parts)).astype(np.int64)
-    at: Ints = size.cumsum() - size + (start - (used.cumsum() - used))[block]
+    at = size.cumsum()
+    at -= size
+    at += (start - (used.cumsum() - used))[block]
     require((lengths == (used + 7) >> 3).all(), "raw bits")
     number = bits.SMALL[token]
     number[big] = bits.from_tokens(token[big], bits.unpack(data, at, size), np.zeros_like(size))
