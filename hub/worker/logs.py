@@ -92,7 +92,10 @@ def _read(conn: Connection, org_id: uuid.UUID, row: LogRow, shelf: LogShelf) -> 
     try:
         survey = shelf.survey(conn, org_id, row.sha256)
         told = shelf.told(conn, org_id, row.sha256)
-    except psycopg.Error:
+        with tenant(conn, org_id, actor="worker"):
+            logs.set_facts(conn, org_id, row.sha256, _facts(survey))
+            logs.replace_sessions(conn, org_id, row.sha256, [_session(i, t) for i, t in enumerate(told)])
+    except (psycopg.OperationalError, psycopg.InterfaceError):
         raise
     except Exception as e:  # whatever a hostile log provokes: it fails that log, and its bytes stay
         reason = str(e) if isinstance(e, Refused) else f"{type(e).__name__}: {e}"
@@ -100,9 +103,6 @@ def _read(conn: Connection, org_id: uuid.UUID, row: LogRow, shelf: LogShelf) -> 
         with tenant(conn, org_id, actor="worker"):
             logs.set_failed(conn, org_id, row.sha256, reason)
         return False
-    with tenant(conn, org_id, actor="worker"):
-        logs.set_facts(conn, org_id, row.sha256, _facts(survey))
-        logs.replace_sessions(conn, org_id, row.sha256, [_session(i, t) for i, t in enumerate(told)])
     return True
 
 

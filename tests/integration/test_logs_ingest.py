@@ -192,7 +192,6 @@ def test_hardware_is_learned_from_what_the_aircraft_says_of_itself(
     uid2 = bytes(range(1, 13)) + bytes(6)
     session, envelopes = fly_live(aircraft, flown(12.0))
 
-
     raw = frame(148, 0, uid2=np.frombuffer(uid2, np.uint8), uid=7)
     said = Frames(raw, np.array([0, len(raw)], np.int64), np.array([50_000], np.int64))
     log_hub.send(aircraft.arrivals([*envelopes, aircraft.seal(said, (aircraft.at_us - 1, aircraft.at_us), session)]))
@@ -272,3 +271,15 @@ def test_a_log_that_failed_stays_failed_however_often_it_comes(
         log = log_hub.deliver(station, b"no log at all " * 500, aircraft=aircraft.aircraft_id)
         log_hub.take_in(aircraft.org_id, log)
         assert log_hub.log(aircraft.org_id, log) == "failed"
+
+
+def test_a_log_that_no_table_can_hold_fails_alone(
+    log_hub: LogHub, aircraft: Recorder, station: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_hub.deliver(station, LOG, aircraft=aircraft.aircraft_id)
+    monkeypatch.setattr("hub.worker.logs._short", lambda *words: "\ud800")
+    log_hub.take_in(aircraft.org_id, log)
+    assert log_hub.log(aircraft.org_id, log) == "failed"
+    monkeypatch.undo()
+    log_hub.take_in(aircraft.org_id, log)
+    assert log_hub.log(aircraft.org_id, log) == "parsed"
