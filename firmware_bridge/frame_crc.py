@@ -42,7 +42,8 @@ def _registers_before() -> Ints:
     by_high[TABLE >> 8] = np.arange(256)  # the high bytes of the table are all different
     after = np.arange(65536)
     index = by_high[after >> 8]
-    return ((after ^ TABLE[index]) & 255) << 8 | index
+    before: Ints = ((after ^ TABLE[index]) & 255) << 8 | index
+    return before
 
 
 _BEFORE = _registers_before()

@@ -10,6 +10,7 @@ Source: mavlink.io, "Packet Serialization"; CRC-16/MCRF4XX.
 """
 
 import re
+from array import array
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -106,11 +107,13 @@ class Spans:
     """Frames found one by one or in runs, in order."""
 
     _parts: list[tuple[Ints, Ints]] = field(default_factory=list)
-    _single: list[tuple[int, int]] = field(default_factory=list)
+    _starts: "array[int]" = field(default_factory=lambda: array("q"))
+    _ends: "array[int]" = field(default_factory=lambda: array("q"))
 
     def add(self, start: int, end: int) -> None:
         """One frame."""
-        self._single.append((start, end))
+        self._starts.append(start)
+        self._ends.append(end)
 
     def extend(self, starts: Ints, ends: Ints) -> None:
         """Frames that follow."""
@@ -120,15 +123,16 @@ class Spans:
     def arrays(self) -> tuple[Ints, Ints]:
         """(starts, ends) of all."""
         self._flush()
+        if len(self._parts) == 1:
+            return self._parts[0]
         if not self._parts:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         return np.concatenate([a for a, _ in self._parts]), np.concatenate([b for _, b in self._parts])
 
     def _flush(self) -> None:
-        if self._single:
-            both = np.array(self._single, np.int64)
-            self._parts.append((both[:, 0], both[:, 1]))
-            self._single = []
+        if self._starts:
+            self._parts.append((np.frombuffer(self._starts, np.int64), np.frombuffer(self._ends, np.int64)))
+            self._starts, self._ends = array("q"), array("q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

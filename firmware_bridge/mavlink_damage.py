@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from firmware_bridge.framing import MAX_FRAME, Found, claimed_end
+from firmware_bridge.framing import MAX_FRAME, MORE, Found, frame_end
 from firmware_bridge.log_tables import Damage
 from firmware_bridge.tlog_stamps import Flags, Ints
 
@@ -58,9 +58,10 @@ class Between:
         at, end = start + self._stamp_bytes - found.base, stop - found.base
         if end - at > MAX_FRAME:
             return False
-        if at + 3 > end:
-            return at >= end or found.data[at] in b"\xfd\xfe"
-        return found.data[at] in b"\xfd\xfe" and claimed_end(found.data, at) > end
+        if at >= end:
+            return True
+        verdict = frame_end(found.data[:end], at)
+        return verdict == MORE or -verdict > end
 
 
 def _is_zeros(found: Found, start: int, stop: int) -> bool:

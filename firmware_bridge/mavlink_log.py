@@ -16,7 +16,7 @@ from firmware_bridge.tlog_stamps import STAMP_BYTES
 from shared.frames import Frames
 from shared.layouts import LAYOUTS
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 2 << 20
 """Bytes that are read at once, and held at most beside what is fed."""
 MAX_BOOTS = 1_000
 """Portions are cut at so many restarts of the clock; one that starts anew more often is no clock."""

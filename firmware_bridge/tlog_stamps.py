@@ -36,8 +36,9 @@ def is_plausible(stamps: Ints) -> Flags:
 def own_stamps(stamps: Ints, own: Flags, heads: Ints, before: Ints) -> Flags:
     """Which stamps are the frames' own. before: where the frame before each ends. Behind damage the 8 bytes before a
     frame can be anything: only what is plausible is believed."""
-    hunted = own & (heads - STAMP_BYTES != before)
-    return own & ~(hunted & ~is_plausible(stamps))
+    is_next: Flags = heads - STAMP_BYTES == before
+    believed: Flags = own & (is_next | is_plausible(stamps))
+    return believed
 
 
 def hold(stamps: Ints, own: Flags, last_us: int | None = None) -> Ints:

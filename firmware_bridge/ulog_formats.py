@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_KINDS = {
+_KINDS: dict[str, np.dtype[Any]] = {
     "int8_t": np.dtype("i1"), "uint8_t": np.dtype("u1"), "int16_t": np.dtype("<i2"), "uint16_t": np.dtype("<u2"),
     "int32_t": np.dtype("<i4"), "uint32_t": np.dtype("<u4"), "int64_t": np.dtype("<i8"), "uint64_t": np.dtype("<u8"),
     "float": np.dtype("<f4"), "double": np.dtype("<f8"), "bool": np.dtype("i1"), "char": np.dtype("S1"),
@@ -61,9 +62,9 @@ class Topics:
 
     formats: dict[str, list[FormatField]] = field(default_factory=dict)
     all: list[Topic] = field(default_factory=list)
-    which: NDArray[np.int32] = field(default_factory=lambda: np.full(65536, -1, np.int32))
-    least: NDArray[np.int32] = field(default_factory=lambda: np.zeros(65536, np.int32))
-    most: NDArray[np.int32] = field(default_factory=lambda: np.full(65536, -1, np.int32))
+    which: NDArray[np.int64] = field(default_factory=lambda: np.full(65536, -1, np.int64))
+    least: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65536, np.int64))
+    most: NDArray[np.int64] = field(default_factory=lambda: np.full(65536, -1, np.int64))
     since: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65536, np.int64))
     _dtypes: dict[str, tuple[np.dtype[np.void] | None, int]] = field(default_factory=dict)
     _index: dict[Topic, int] = field(default_factory=dict)
@@ -121,7 +122,7 @@ def _subscribed(body: bytes) -> tuple[str, int]:
 
 def _layout(name: str, formats: dict[str, list[FormatField]]) -> tuple[np.dtype[np.void] | None, int]:
     """(dtype of a topic's rows without padding at the end, bytes with it); (None, 0) where it cannot be read."""
-    flat: list[tuple[str, np.dtype[np.generic], int]] = []
+    flat: list[tuple[str, np.dtype[Any], int]] = []
     try:
         whole = _flatten("", name, formats, flat, 0, 0)
         while flat and flat[-1][0].startswith(_PADDING):
@@ -137,15 +138,16 @@ def _layout(name: str, formats: dict[str, list[FormatField]]) -> tuple[np.dtype[
 
 
 def _flatten(
-    prefix: str, name: str, formats: dict[str, list[FormatField]], out: list[tuple[str, np.dtype[np.generic], int]],
+    prefix: str, name: str, formats: dict[str, list[FormatField]], out: list[tuple[str, np.dtype[Any], int]],
     offset: int, depth: int,
 ) -> int:  # fmt: skip
     """Adds the fields of a type from `offset` on; the end. KeyError: unknown; ValueError: no such type can be."""
     if depth > _DEEPEST:
         raise ValueError("types nest too deeply")
     for kind, count, field_name in formats[name]:
-        if kind in _KINDS:
-            dtype = _array(_KINDS[kind], count)
+        basic = _KINDS.get(kind)
+        if basic is not None:
+            dtype = _array(basic, count)
             out.append((prefix + field_name, dtype, offset))
             offset += dtype.itemsize
         else:
@@ -157,7 +159,7 @@ def _flatten(
     return offset
 
 
-def _array(dtype: np.dtype[np.generic], count: int | None) -> np.dtype[np.generic]:
+def _array(dtype: np.dtype[Any], count: int | None) -> np.dtype[Any]:
     if count is None:
         return dtype
     return np.dtype(f"S{len(_elements(count))}") if dtype.kind == "S" else np.dtype((dtype, (len(_elements(count)),)))

@@ -27,6 +27,7 @@ class UlogPiece:
         self._found: UlogScan | None = None
         self._gaps: Ints = np.zeros(0, np.int64)
         self._window = len(data)
+        self._bad_formats: list[int] = []  # indexes of those in the run that is read
         self._at: list[Ints] = []
         self._index: list[Ints] = []
         self._changes: list[tuple[str, float, int]] = []
@@ -116,10 +117,11 @@ class UlogPiece:
     def _define(self, found: UlogScan, words: list[int], last: int) -> int:
         """Takes formats and subscriptions in, up to one that gives a known id to another topic: its index, or last."""
         topics = self._state.topics
+        self._bad_formats = []
         for i in words:
             body = self._body(int(found.at[i]), int(found.size[i]))
             if found.kind[i] == _FORMAT:
-                topics.define(body)
+                self._bad_formats += [] if topics.define(body) else [i]
             elif topics.is_known(body):
                 return i
             else:
@@ -128,6 +130,8 @@ class UlogPiece:
 
     def _take_run(self, found: UlogScan, first: int, end: int, strong: Flags) -> None:
         """Messages that are believed, formats and subscriptions of which are taken in."""
+        for i in (i for i in self._bad_formats if i < end):
+            self._damage(int(found.at[i]), int(found.at[i] + found.size[i]) + HEADER, "bad_text", "message F")
         data = np.flatnonzero(strong) + first
         ids = found.msg_id[first:end]
         words = np.flatnonzero(ids < 0) + first
@@ -151,8 +155,8 @@ class UlogPiece:
             self._index.append(topics.which[msg_id : msg_id + 1].copy())
         else:
             body = self._body(pos, end - pos - HEADER)
-            if kind == _FORMAT:
-                topics.define(body)
+            if kind == _FORMAT and not topics.define(body):
+                self._damage(pos, end, "bad_text", "message F")
             elif kind == _SUBSCRIBE:
                 topics.subscribe(body, self._base + pos)
             self._word(pos, len(body), kind)

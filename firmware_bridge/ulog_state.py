@@ -63,8 +63,6 @@ class UlogState:
                     return found
                 is_read = found is not None
                 portion.parameters += [Parameter(*found)] if found else []
-            case "F":
-                is_read = body.partition(b":")[0].decode("utf-8", "replace") in self.topics.formats
             case "I":
                 fact = pair(body)
                 is_read = fact is not None
