@@ -5,7 +5,7 @@ Channels and tracks are of the whole log, also where nothing was armed, boot by 
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from hub.export.mcap import McapFile, Topic
 from hub.export.message_tables import MessageFiles, field_columns, seen
 from hub.export.originals import rewrite
 from hub.export.private import Privacy
-from hub.export.private_series import EPOCH_2000_US, private_series
+from hub.export.private_series import private_series
 from hub.export.private_texts import is_plain
 from hub.export.series import Series
 from hub.export.tables import raw_table, to_bytes
@@ -31,6 +31,7 @@ from shared.clock import ClockSource
 
 Format = Literal["csv", "parquet", "mcap", "geojson", "kml", "gpx", "original"]
 ENDINGS = {"dataflash": "bin", "dataflash-text": "log", "ulog": "ulg", "tlog": "tlog", "raw": "raw"}
+_EPOCH_2000_US = 946_684_800_000_000
 _TRACKS = {"geojson": to_geojson, "kml": to_kml, "gpx": to_gpx}
 
 
@@ -64,7 +65,6 @@ class _Log:
     wish: Wish
     found: Survey
     privacy: Privacy | None = None
-    _time_shift_us: int = field(default=0)
 
     def portions(self) -> Iterator[tuple[int, Portion]]:
         """(boot, portion)."""
@@ -85,23 +85,34 @@ class _Log:
         self.privacy = places.privacy(self.found.sessions, self.wish.seed, self.wish.hide_time)
         starts = [b.first_us + b.clock.offset_us() for b in self.found.boots]
         if self.wish.hide_time and starts:
-            self._time_shift_us = EPOCH_2000_US - min(starts)
+            self.privacy.time_shift_us = _EPOCH_2000_US - min(starts)
 
     def offset_us(self, boot: int) -> int | None:
         """What makes UTC of a boot's times; None where that is not known."""
         boots = self.found.boots
         if boot >= len(boots) or boots[boot].clock.source is ClockSource.unknown:
             return None
-        return boots[boot].clock.offset_us() + self._time_shift_us
+        return boots[boot].clock.offset_us() + (0 if self._is_stamped else self._shift_us)
 
     def table(self, table: Table) -> Table:
         """A table as it may be seen."""
         if self.privacy is None:
             return table
         made = seen(self.privacy, DIALECTS[self.source.format], table)
-        if self._time_shift_us and self.source.format == "tlog":
-            made = replace(made, time_us=made.time_us + self._time_shift_us)
-        return made
+        return replace(made, time_us=made.time_us + self._shift_us) if self._is_stamped else made
+
+    def text_offset_us(self, boot: int) -> int:
+        """What makes UTC of the times of a boot's texts."""
+        return (self.offset_us(boot) or 0) + (self._shift_us if self._is_stamped else 0)
+
+    @property
+    def _is_stamped(self) -> bool:
+        """Whether the log's own clock is a recorder's UTC, so that a table's own times tell the time of day."""
+        return self.source.format == "tlog"
+
+    @property
+    def _shift_us(self) -> int:
+        return self.privacy.time_shift_us if self.privacy else 0
 
     def series(self) -> list[tuple[Series, bool]]:
         """The channels of each boot, and whether their times are UTC."""
@@ -167,7 +178,12 @@ def _mcap(log: _Log, out: Path) -> Written:
             made.add_series(series)
         for boot, portion in log.portions():
             offset = log.offset_us(boot) or 0
-            made.add([*(_topic(log.table(t), offset) for t in portion.tables), _texts(log, portion, offset)])
+            made.add(
+                [
+                    *(_topic(log.table(t), offset) for t in portion.tables),
+                    _texts(log, portion, log.text_offset_us(boot)),
+                ]
+            )
         made.finish()
     return Written([out], made.messages)
 

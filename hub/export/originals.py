@@ -39,7 +39,11 @@ def rewrite(privacy: Privacy, reader: LogReader, pieces: Iterable[bytes]) -> Ite
 
 
 def _mavlink(privacy: Privacy, portion: Portion, data: bytes) -> bytes:
-    return write_tlog(private_frames(privacy, portion.frames)) if portion.frames is not None else b""
+    return (
+        write_tlog(private_frames(privacy, portion.frames), privacy.time_shift_us)
+        if portion.frames is not None
+        else b""
+    )
 
 
 def _raw_mavlink(privacy: Privacy, portion: Portion, data: bytes) -> bytes:

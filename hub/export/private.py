@@ -203,6 +203,8 @@ class Privacy:
     bounds_deg: tuple[float, float, float, float]
     """Least and greatest true latitude, then longitude: a column that lies within them is taken for a position."""
     hide_time: bool = False
+    time_shift_us: int = 0
+    """Added to a recorder's UTC stamps where the time of day is hidden."""
     left_out: LeftOut = field(default_factory=LeftOut)
 
     @staticmethod

@@ -15,6 +15,8 @@ _TEXT_FIELDS = {("mavlink", "STATUSTEXT"): "text", ("dataflash", "MSG"): "Messag
 _PARAMETER_FIELDS = {("mavlink", "PARAM_VALUE"): "param_id", ("dataflash", "PARM"): "Name"}
 _TEXTS_THAT_STAY = frozenset({*_TEXT_FIELDS.values(), *_PARAMETER_FIELDS.values(), "Mode"})
 _DEFINITIONS = frozenset({"FMT", "FMTU", "UNIT", "MULT"})
+_UTC_US = 900_000_000_000_000
+"""Microseconds beyond this are a date, not a time since boot."""
 _PER_METRE = {"alt_m": 1.0, "alt_cm": 100.0, "alt_mm": 1000.0}
 
 
@@ -71,6 +73,8 @@ def _stays(privacy: Privacy, policy: Policy, name: str, field: str, values: NDAr
     if policy.moved.get(field) == "utc":
         return not privacy.hide_time
     if field in policy.moved or not policy.keeps(field):
+        return False
+    if privacy.hide_time and values.dtype.kind in "iu" and values.dtype.itemsize == 8 and (values > _UTC_US).any():
         return False
     if values.dtype.kind not in "iuf" or "time" in field.lower():
         return values.dtype.kind not in "SU" or name in _DEFINITIONS or field in _TEXTS_THAT_STAY

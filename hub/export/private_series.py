@@ -17,7 +17,6 @@ KEPT = frozenset(c.name for c in CHANNELS[:_LOOKED_AT]) - LEFT_OUT
 NEEDED = ("lat_deg", "lon_deg", "armed")
 """What must be read beside the channels that are asked for."""
 _ALTITUDES = ("alt_msl_m", "gps_alt_msl_m")
-EPOCH_2000_US = 946_684_800_000_000
 
 
 def track_and_anchors(series: Series) -> tuple[Places, Places]:
@@ -33,13 +32,11 @@ def track_and_anchors(series: Series) -> tuple[Places, Places]:
     return (lat[known], lon[known]), (lat[rows], lon[rows])
 
 
-def privacy_of(
-    series: Series, homes: Places = NO_PLACES, seed: bytes | None = None, hide_time: bool = False
-) -> Privacy:
-    """For a flight with these rows. seed: where several exports are to lie together; without, one that nobody knows."""
+def privacy_of(series: Series, homes: Places = NO_PLACES) -> Privacy:
+    """For a flight with these rows, by a seed that nobody knows."""
     track, ends = track_and_anchors(series)
     anchors = np.concatenate([ends[0], homes[0]]), np.concatenate([ends[1], homes[1]])
-    return Privacy.over(seed or new_seed(), track, anchors, hide_time)
+    return Privacy.over(new_seed(), track, anchors)
 
 
 def private_series(series: Series, privacy: Privacy, wanted: Sequence[Channel] | None = None) -> Series:
@@ -53,10 +50,7 @@ def private_series(series: Series, privacy: Privacy, wanted: Sequence[Channel] |
     inside = known & privacy.home.holds(lat, lon)
     privacy.left_out.rows_near_home += int(inside.sum())
     _place(stored, privacy, lat, lon, known & ~inside)
-    times = series.time_utc_us
-    if privacy.hide_time and len(times):
-        times = times - int(times[0]) + EPOCH_2000_US
-    return Series(times, stored)
+    return Series(series.time_utc_us + privacy.time_shift_us, stored)
 
 
 def _place(

@@ -15,6 +15,7 @@ from mcap.reader import make_reader
 
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_tables import read_all
+from firmware_bridge.tlog import read_tlog
 from hub.export.log_files import Wish, export_log, write_report
 from hub.export.private import EARTH_M, new_seed, unit_vectors
 from tests.fix_private import coordinates_in_columns, places_in_bytes
@@ -201,6 +202,13 @@ def test_the_time_of_day_can_be_hidden_as_well(tmp_path: Path) -> None:
         original = export(kind, "original", tmp_path, hide_time=True)[0].read_bytes()
         clocks = [v for n, v in log_columns(original) if n in ("GPS.GWk", "GPS.GMS", "sensor_gps.time_utc_usec")]
         assert clocks and not any(v.any() for v in clocks)
+    stamps = read_tlog(export("tlog", "original", tmp_path, hide_time=True)[0].read_bytes()).frames.time_us
+    assert stamps[0] == 946_684_800_000_000 and stamps[-1] - stamps[0] < 400e6
+    messages = export("tlog", "parquet messages", tmp_path, hide_time=True)
+    year = np.datetime64("2001", "us").astype(int)
+    for path in messages[:-1]:
+        table = pyarrow.parquet.read_table(path)
+        assert [n for n in ("time_us", "time_utc_us") if max(table.column(n).to_pylist()) > year] == []
 
 
 def test_the_report_names_what_is_left_out(tmp_path: Path) -> None:
