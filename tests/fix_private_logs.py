@@ -13,7 +13,7 @@ from tests.fix_dataflash import DataFlashWriter
 from tests.fix_private import TruePlaces
 from tests.fix_ulog import UlogWriter
 
-RATE_HZ, SECONDS = 5, 300
+RATE_HZ, SECONDS = 5, 150
 START_UTC_US = 1_760_000_000_000_000
 BOOT_US = 60_000_000
 GPS_WEEK, GPS_MS = 2387, 291_200_000

@@ -125,7 +125,7 @@ def assert_same_shape(t: np.ndarray, lat: np.ndarray, lon: np.ndarray, start_us:
     shown, real = chords(lat[pick], lon[pick]), chords(flight.lat[near[pick]], flight.lon[near[pick]])
     assert len(pick) > 50 and real.max() > 1500
     far = real > 400
-    assert np.abs(shown[far] - real[far]).max() < 25  # what flies between two ticks
+    assert np.abs(shown[far] - real[far]).max() < 40  # what flies between two ticks
     assert abs(shown.max() / real.max() - 1) < 0.01
 
 
@@ -183,7 +183,7 @@ def test_two_exports_lie_elsewhere_and_one_seed_lays_them_together(tmp_path: Pat
         _, lat, lon = track_in(export(kind, "geojson", tmp_path / str(k), seed=seed), "geojson")
         places.append((lat[len(lat) // 2], lon[len(lon) // 2]))
     metres = chords(*np.array(places).T)
-    assert metres[0, 1] > 1000 and metres[0, 2] > 1000 and metres[2, 3] < 30
+    assert metres[0, 1] > 1000 and metres[0, 2] > 1000 and metres[2, 3] < 60
 
 
 def test_altitudes_move_by_one_constant_and_stay_apart_from_the_true_ones(tmp_path: Path) -> None:
