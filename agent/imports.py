@@ -25,7 +25,6 @@ from agent import imports_store, store
 from agent.identity import Identity
 from agent.imports_packing import PackedOtherwise, Progress, SlicedLog
 from agent.imports_store import ImportRow, ImportState
-from agent.lean import without
 from agent.recorder_clock import machine_boot, now_us
 from agent.salvage import open_store
 from agent.sealing import Chain, Content, seal
@@ -41,9 +40,6 @@ from shared.topics import Lane
 if TYPE_CHECKING:
     from firmware_bridge.log_source import LogSource
     from firmware_bridge.log_survey import Survey
-
-with without("pandas"):
-    from sqlite_utils import Database
 
 log = logging.getLogger("dbx.imports")
 FILE = "imports.db"
@@ -92,7 +88,7 @@ class ImportQueue:
         self.store = opened.store
         self.was_torn = opened.salvaged.why if opened.salvaged else ""
         """Why an earlier file was set aside: what it knew of imports is gone; batches that could be read are queued."""
-        imports_store.migrations.apply(Database(self.store.conn))
+        self.store.migrate(imports_store.migrations)
         total = shutil.disk_usage(folder).total
         share = min(max(total // _FREE_SHARE, _LEAST_FREE_BYTES), _MOST_FREE_BYTES)
         self._keep_free_bytes = share if keep_free_bytes is None else keep_free_bytes

@@ -12,6 +12,8 @@ usual way, journal and outbox pages recycled by SQLite before a checkpoint copie
 Functions take the connection first and never begin or commit; `Store` owns connection, lock and transactions.
 """
 
+import fcntl
+import os
 import sqlite3
 import threading
 import time
@@ -226,10 +228,11 @@ class Store:
         """Open or make the file. TornStore when it is damaged or of a newer schema; OSError, sqlite3.Error."""
         self.path = path
         self.lock = threading.RLock()
-        self.conn = _connect(path)
+        with _alone(path):
+            self.conn = _connect(path)
         try:
             _check(self.conn)
-            migrations.apply(Database(self.conn))
+            self.migrate(migrations)
         except TornStore:
             self.conn.close()
             raise
@@ -238,6 +241,12 @@ class Store:
             if is_damage(e):
                 raise TornStore(str(e)) from e
             raise
+
+    def migrate(self, wanted: Migrations) -> None:
+        """Bring the tables up to date; of two processes that open a new file at once one waits for the other."""
+        if wanted.pending(Database(self.conn)):
+            with self.transaction() as conn:
+                wanted.apply(Database(conn))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -287,7 +296,7 @@ class Store:
         """Copy the write-ahead log back and give up to 1 MB of free pages back to the file system."""
         with self.lock:
             self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self.conn.execute(f"PRAGMA incremental_vacuum({(1 << 20) // PAGE_BYTES})").fetchall()
+            self.conn.executescript(f"PRAGMA incremental_vacuum({(1 << 20) // PAGE_BYTES})")  # `execute`: one page
             self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # only this cuts the file itself
 
     def close(self) -> None:
@@ -298,6 +307,17 @@ class Store:
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file itself is damaged (not full, not busy)."""
     return getattr(error, "sqlite_errorname", "").split("_")[:2] in (["SQLITE", "CORRUPT"], ["SQLITE", "NOTADB"])
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process makes a store of this folder meanwhile: SQLite does not wait for who turns a file into WAL."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
