@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from firmware_bridge.boot_clock import TIMED
+from firmware_bridge.boot_clock import TIMED, boot_times
 from firmware_bridge.columns import FrameColumns, columns_of, fields
 from firmware_bridge.events import clean_text
 from firmware_bridge.log_arming import Arming, Said
@@ -73,8 +73,8 @@ class Follower:
                 elif g.msgid == SYSTEM_TIME:
                     self.clock.add(time_us, fields(g)["time_unix_usec"].astype(np.int64))
                 if g.msgid in TIMED:
-                    ms = fields(g)["time_boot_ms"]
-                    self.boot_ms += [(int(time_us[0]), int(ms[0])), (int(time_us[-1]), int(ms[-1]))]
+                    rows, ms = boot_times([g])
+                    self.boot_ms += [(int(columns.time_us[rows[i]]), int(ms[i])) for i in (0, -1) if len(rows)]
         self.boot_ms = self.boot_ms[:2] + self.boot_ms[2:][-2:]
         if columns.n:
             self.heard_us = int(columns.time_us[-1])

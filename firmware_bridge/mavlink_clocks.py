@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_bridge.boot_clock import REBOOT_MS, TIMED
-from firmware_bridge.columns import columns_of, fields
+from firmware_bridge.boot_clock import REBOOT_MS, TIMED, boot_times
+from firmware_bridge.columns import columns_of
 from firmware_bridge.framing import Found
 from firmware_bridge.tlog_stamps import (
     BACKWARDS_US,
@@ -107,10 +107,4 @@ class BootTimes:
             for g in groups:
                 count[g.sysid, g.compid] = count.get((g.sysid, g.compid), 0) + len(g.rows)
             self._source = max(count, key=lambda s: count[s])
-        timed = [g for g in groups if (g.sysid, g.compid) == self._source]
-        if not timed:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        rows = np.concatenate([g.rows for g in timed]).astype(np.int64)
-        boot_ms = np.concatenate([fields(g)["time_boot_ms"].astype(np.int64) for g in timed])
-        order = np.argsort(rows)
-        return rows[order], boot_ms[order]
+        return boot_times([g for g in groups if (g.sysid, g.compid) == self._source])

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.boot_clock import REBOOT_MS, TIMED
-from firmware_bridge.columns import Columns, MessageColumns, columns_of, field, fields
+from firmware_bridge.boot_clock import REBOOT_MS, TIMED, boot_times
+from firmware_bridge.columns import Columns, MessageColumns, columns_of, fields
 from firmware_bridge.modes import ARDUPILOT, INVALID, PX4, QUADPLANE_MODES, is_vehicle_type, mode_name, vehicle_class
 from shared.frames import Frames
 
@@ -228,13 +228,9 @@ def _learn_firmware(v: Vehicle, firmware: str, at_us: int) -> list[Change]:
 
 def _reboots(v: Vehicle, groups: list[MessageColumns], time_us: NDArray[np.int64]) -> list[Change]:
     """time_boot_ms falling back; what was said before a reboot holds no longer."""
-    timed = [g for g in groups if g.msgid in TIMED]
-    if not timed:
+    rows, boot_ms = boot_times([g for g in groups if g.msgid in TIMED])
+    if not len(rows):
         return []
-    rows = np.concatenate([g.rows for g in timed])
-    boot_ms = np.concatenate([field(g, "time_boot_ms") for g in timed]).astype(np.int64)
-    order = np.argsort(rows, kind="stable")
-    rows, boot_ms = rows[order], boot_ms[order]
     before = np.concatenate([boot_ms[:1] if v.boot_ms is None else [v.boot_ms], boot_ms[:-1]])
     fell = (boot_ms < before - REBOOT_MS).nonzero()[0]
     fell = fell[boot_ms[fell] < before[fell] // 2 + REBOOT_MS]

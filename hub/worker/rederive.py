@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.boot_clock import TIMED
+from firmware_bridge.boot_clock import TIMED, boot_times
 from firmware_bridge.columns import fields
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
@@ -106,8 +106,8 @@ class Rederivation:
             if (group.sysid, group.compid) != source or not len(group.rows):
                 continue
             if group.msgid in TIMED:
-                boot_ms = fields(group)["time_boot_ms"].astype(np.int64)
-                delays.append(int((block.time_us[group.rows] - 1000 * boot_ms).min()))
+                rows, boot_ms = boot_times([group])
+                delays += [int((block.time_us[rows] - 1000 * boot_ms).min())] if len(rows) else []
             elif group.msgid == AUTOPILOT_VERSION:
                 version = fields(group)[-1]
                 self.result.hardware |= {*ids_of_uid(int(version["uid"]), version["uid2"].tobytes())}

@@ -130,8 +130,8 @@ def test_a_reboot_in_the_air_is_critical() -> None:
     assert found[0].kind == "reboot" and found[0].severity == "critical"
 
 
-@pytest.mark.parametrize("boot_ms", [[60_000, 59_000, 61_000], [3_000, 1_500, 3_500]])
-def test_late_frames_are_no_reboot(boot_ms: list[int]) -> None:
+@pytest.mark.parametrize("boot_ms", [[60_000, 59_000, 61_000], [3_000, 1_500, 3_500], [60_000, 0, 61_000]])
+def test_late_frames_and_unfilled_times_are_no_reboot(boot_ms: list[int]) -> None:
     times = [(i, "SYSTEM_TIME", {"time_boot_ms": ms}) for i, ms in enumerate(boot_ms)]
     assert not [e for e in events(beat(0), *times) if e.kind == "reboot"]
 

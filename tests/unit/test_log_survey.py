@@ -1,5 +1,7 @@
 """The survey of a log: who, when, how long armed; from logs made here."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -198,6 +200,15 @@ def test_a_raw_dump_has_the_vehicles_clock_and_gps_time() -> None:
     boot = found.boots[0]
     assert boot.clock.source == ClockSource.gps
     assert boot.clock.to_utc(boot.first_us) == pytest.approx(START_US, abs=200_000)
+    assert _seconds(found) == [(pytest.approx(5.0, abs=0.2), pytest.approx(25.0, abs=0.2), False)]
+
+
+@pytest.mark.parametrize("pack", [tlog, raw_dump])
+def test_a_message_that_never_fills_in_its_time_since_boot_is_no_reboot(pack: Callable[..., bytes]) -> None:
+    silent = [(t / 5, mavlink_message("LOCAL_POSITION_NED", x=1.0)) for t in range(150)]
+    found = _survey(pack(sorted(flight_frames() + silent, key=lambda f: f[0])))
+    (boot,) = found.boots
+    assert boot.boot_us == pytest.approx(10 * S, abs=S / 5)
     assert _seconds(found) == [(pytest.approx(5.0, abs=0.2), pytest.approx(25.0, abs=0.2), False)]
 
 
