@@ -14,7 +14,7 @@ The checks, in this order; the first that fails names the refusal:
 10. the topic's organisation is the key's    topic_of_other_organisation
 
 What needs the database is checked as it is committed (`commit.py`): the stream's and the session's aircraft, the
-sequence, log records (`log_malformed`, `log_of_other_aircraft`).
+sequence, log records (`log_malformed`, `log_of_other_aircraft`), what a station may tell (`flight_of_station`).
 """
 
 import uuid

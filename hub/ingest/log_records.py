@@ -10,7 +10,7 @@ from hub.ingest.derive import Derived
 from hub.store import jobs, log_arrivals
 from hub.store.log_arrivals import DeliveryRow, PartRow, log_id
 from shared.errors import Refused
-from shared.records import LogManifest, LogPart
+from shared.records import DirectiveReport, Finding, LogManifest, LogPart, SessionClose, SessionOpen
 
 MAX_PART_BYTES = 128 << 10
 LOG_DELAY_S = 1.0
@@ -20,11 +20,13 @@ LOG_DELAY_S = 1.0
 def log_check(
     conn: psycopg.Connection[Any], org_id: uuid.UUID, found: Sequence[Derived]
 ) -> Callable[[Derived], Refused | None]:
-    """Log records are of the documented shape; an aircraft's key names no other aircraft."""
-    senders = {d.item.key.aircraft_id for d in found if any(_names_another(d, r) for _, r in d.records)}
+    """Log records are of the documented shape; an aircraft's key names no other aircraft; a station does not fly."""
+    senders = {d.item.key.aircraft_id for d in found if _flies(d) or any(_names_another(d, r) for _, r in d.records)}
     stations = log_arrivals.stations(conn, org_id, senders) if senders else set()
 
     def check(d: Derived) -> Refused | None:
+        if d.item.key.aircraft_id in stations and _flies(d):
+            return Refused("flight_of_station", "a station sends logs: what flies is enrolled as an aircraft")
         for _, r in d.records:
             if isinstance(r, (LogPart, LogManifest)) and (why := _malformed(r)):
                 return Refused("log_malformed", why)
@@ -33,6 +35,16 @@ def log_check(
         return None
 
     return check
+
+
+def _flies(d: Derived) -> bool:
+    """Whether a batch tells what only a vehicle can tell: frames, a flight, a finding, an answer to a directive."""
+    batch = d.item.batch
+    return (
+        batch.session is not None
+        or bool(batch.columns)
+        or any(isinstance(r, (SessionOpen, SessionClose, Finding, DirectiveReport)) for _, r in d.records)
+    )
 
 
 def _names_another(d: Derived, record: object) -> bool:

@@ -128,6 +128,13 @@ def test_an_aircrafts_key_names_no_other_aircraft(log_hub: LogHub, aircraft: Rec
     assert log_hub.hub.rows(aircraft.org_id, "SELECT FROM logs") == []
 
 
+def test_a_station_tells_of_no_flight_of_its_own(log_hub: LogHub, station: Recorder) -> None:
+    log_hub.send(station.arrivals(whole_flight(station, 1).envelopes))
+    assert set(reasons(log_hub, station.org_id)) == {"flight_of_station"}
+    for table in ("flight_sessions", "telemetry_chunks", "ingest_batches"):
+        assert log_hub.hub.rows(station.org_id, f"SELECT FROM {table}") == []
+
+
 def test_an_aircrafts_own_log_is_its_own_whether_it_says_so_or_not(log_hub: LogHub, aircraft: Recorder) -> None:
     for data, said in ((LOG, aircraft.aircraft_id), (dataflash_log(9.0), None)):
         log = log_hub.deliver(aircraft, data, aircraft=said)
