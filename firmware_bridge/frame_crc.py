@@ -81,6 +81,12 @@ def are_right(data: bytes, heads: Ints, tails: Ints, ends: Ints, extra: Ints, ms
     return right
 
 
+def extra_of(data: bytes, head: int, tail: int) -> int:
+    """The CRC_EXTRA for which the CRC of a frame, behind its payload that ends at `tail`, is right; 0 if for none."""
+    extra = int(_BEFORE[data[tail] | data[tail + 1] << 8]) ^ _crc(data[head + 1 : tail])
+    return extra if extra < 256 else 0
+
+
 def _filled(buf: NDArray[np.uint8], tails: Ints, ends: Ints, wanted: Ints, chained: Flags, gap: int) -> memoryview:
     """The buffer in which the register runs on from each chained frame to the next."""
     out = buf.copy()

@@ -14,11 +14,12 @@ from shared.layouts import LAYOUTS
 
 Ints = NDArray[np.int64]
 
-_KNOWN = max(LAYOUTS) + 1
-_EXTRA = np.full(_KNOWN + 1, -1, np.int64)
-_MOST = np.full(_KNOWN + 1, -1, np.int64)
+KNOWN = max(LAYOUTS) + 1
+EXTRA = np.full(KNOWN + 1, -1, np.int64)
+"""CRC_EXTRA by message id, -1 without a layout; KNOWN stands for all larger ids."""
+_MOST = np.full(KNOWN + 1, -1, np.int64)
 for _msgid, _layout in LAYOUTS.items():
-    _EXTRA[_msgid], _MOST[_msgid] = _layout.crc_extra, _layout.size
+    EXTRA[_msgid], _MOST[_msgid] = _layout.crc_extra, _layout.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,7 @@ def frame_runs(data: bytes, gap: int) -> FrameRuns:
     """The runs of frames with `gap` bytes between them (a tlog's stamps)."""
     buf = np.frombuffer(data, np.uint8)
     heads, tails, ends, msgid = _plausible(buf, gap)
-    right = are_right(data, heads, tails, ends, _EXTRA[msgid], msgid, gap)
+    right = are_right(data, heads, tails, ends, EXTRA[msgid], msgid, gap)
     heads, ends = heads[right], ends[right]
     stops = np.append(np.flatnonzero(heads[1:] != ends[:-1] + gap) + 1, len(heads))
     return FrameRuns(heads, ends, stops)
@@ -60,7 +61,7 @@ def _plausible(buf: NDArray[np.uint8], gap: int) -> tuple[Ints, Ints, Ints, Ints
     heads, ends, is_v1, size, extra = heads[fits], ends[fits], is_v1[fits], size[fits], extra[fits]
     low = buf[heads + np.where(is_v1, 5, 7)].astype(np.int64)
     high = buf[heads + 8].astype(np.int64) << 8 | buf[heads + 9].astype(np.int64) << 16
-    msgid = np.minimum(np.where(is_v1, low, low | high), _KNOWN)
+    msgid = np.minimum(np.where(is_v1, low, low | high), KNOWN)
     known = (size <= _MOST[msgid]) & (is_v1 | (buf[heads + 2] <= 1))
     tails = heads + size + np.where(is_v1, 6, 10)
     return heads[known], tails[known], ends[known], msgid[known]

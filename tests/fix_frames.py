@@ -23,3 +23,21 @@ def mavlink_frame(
     body = head + msgid.to_bytes(3, "little") + payload
     frame = b"\xfd" + body + struct.pack("<H", crc16.mcrf4xx(body + bytes([extra])))
     return frame + (bytes(range(13)) if signed else b"")
+
+
+def log_of_every_form(n: int = 60, is_stamped: bool = True) -> bytes:
+    """A MAVLink log of both versions, signed frames, a foreign message, payloads cut and not, and a little noise."""
+    out = b""
+    for i in range(n):
+        attitude = struct.pack("<Iffffff", 100 * i, 0.01 * i, 0, 1, 0, 0, 0)
+        frames = [
+            mavlink_frame(0, struct.pack("<IBBBBB", 0, 2, 3, 81, 4, 3), 4 * i & 255),
+            mavlink_frame(0, struct.pack("<IBBBBB", i, 2, 3, 81, 4, 3), i & 255, 255, 190, version=1),
+            mavlink_frame(1, (bytes([7]) * 16 + bytes(i % 9)).rstrip(b"\0"), 4 * i + 1 & 255, signed=True),
+            mavlink_frame(UNKNOWN_ID, struct.pack("<Ihh", 1000 + 100 * i, i, -i).rstrip(b"\0"), 4 * i & 255, extra=77),
+            mavlink_frame(30, attitude, 4 * i + 3 & 255),
+        ]
+        for k, frame in enumerate(frames):
+            out += struct.pack(">Q", 1_700_000_000_000_000 + i * 100_000 + 7 * k) * is_stamped + frame
+        out += b"no frame \xfd\xfe" * (i % 20 == 7)
+    return out

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import zstandard
 
-from firmware_bridge.log_packing import mavlink
+from firmware_bridge.log_packing import mavlink, messages, messages_decode
 from firmware_bridge.log_packing.dataflash import DataFlashSplitter
 from firmware_bridge.log_packing.decode import decode
 from firmware_bridge.log_packing.encode import encode
@@ -15,15 +15,16 @@ from firmware_bridge.log_packing.ulog import ULogSplitter
 from firmware_bridge.log_tables import LogFormat
 from shared.errors import Refused
 
-MAGIC = b"DBXL\x01"
+MAGIC, MAGIC_2 = b"DBXL\x01", b"DBXL\x02"
 SEGMENT_BYTES = 1 << 20
 """Of log in a segment, about."""
 MOST_BYTES = 4 << 20
 """Of log in a segment, at most."""
-PLAIN, COLUMNS, FRAMES, END = range(4)
+PLAIN, COLUMNS, FRAMES, END, MESSAGES = range(5)
+"""Kinds of segments. FRAMES is only read any more; MESSAGES come with version 2."""
 _HEAD = struct.Struct("<BII")
 _TOTAL = struct.Struct("<Q")
-_LEVEL, _TEXT_LEVEL = 3, 9
+_LEVEL, _MESSAGES_LEVEL, _TEXT_LEVEL = 3, 6, 9
 _SHORT_BYTES = 64 << 10
 """A segment with less is worth trying both ways."""
 _SPARE_BYTES = 64 << 10
@@ -41,7 +42,7 @@ def pack(pieces: Iterable[bytes], format: LogFormat) -> Iterator[bytes]:
     packer = _PACKERS[format]()
     left = b""
     total = 0
-    yield MAGIC
+    yield MAGIC_2 if format in ("tlog", "raw") else MAGIC
     for piece, is_last in _portions(pieces):
         data = left + piece
         kind, size, body = packer(data, is_last)
@@ -58,11 +59,11 @@ def unpack(pieces: Iterable[bytes]) -> Iterator[bytes]:
     Refused(packing_malformed): not a packed form, damaged, too long or cut short; what was sound before it was given.
     """
     stream = _Stream(pieces)
-    require(stream.take(len(MAGIC)) == MAGIC, "no packed log of version 1")
+    require(stream.take(len(MAGIC)) in (MAGIC, MAGIC_2), "no packed log of version 1 or 2")
     total = 0
     while True:
         kind, size, length = _HEAD.unpack(stream.take(_HEAD.size))
-        require(kind <= END and size <= MOST_BYTES and length <= MOST_BYTES, "segment")
+        require(kind <= MESSAGES and size <= MOST_BYTES and length <= MOST_BYTES, "segment")
         body = stream.take(length)
         if kind == END:
             break
@@ -97,22 +98,25 @@ def _columns(splitter: Splitter) -> Packer:
         data = data[: records.end]
         if not 0 < sum(s.columns for s in records.slots) <= MAX_COLUMNS:
             return PLAIN, len(data), zstandard.compress(data, _LEVEL)
-        body = zstandard.compress(encode(data, records), _LEVEL)
-        plain = zstandard.compress(data, _TEXT_LEVEL) if len(data) < _SHORT_BYTES else None
-        if plain is not None and len(plain) <= len(body):
-            return PLAIN, len(data), plain
-        return COLUMNS, len(data), body
+        return _shorter(COLUMNS, zstandard.compress(encode(data, records), _LEVEL), data)
 
     return packed
 
 
-def _frames(is_stamped: bool) -> Packer:
+def _shorter(kind: int, body: bytes, data: bytes) -> Segment:
+    """A segment with the body, or a plain one when it is short and shorter so."""
+    plain = zstandard.compress(data, _TEXT_LEVEL) if len(data) < _SHORT_BYTES else None
+    if plain is not None and len(plain) <= len(body):
+        return PLAIN, len(data), plain
+    return kind, len(data), body
+
+
+def _messages(is_stamped: bool) -> Packer:
     def packed(data: bytes, is_last: bool) -> Segment:
-        try:
-            size, body = mavlink.encode(data, is_stamped, is_last)
-        except Refused:  # more frames or wider ones than a block takes
-            return PLAIN, len(data), zstandard.compress(data, _LEVEL)
-        return FRAMES, size, body
+        size, content = messages.encode(data, is_stamped, is_last)
+        if content is None:
+            return PLAIN, size, zstandard.compress(data[:size], _LEVEL)
+        return _shorter(MESSAGES, zstandard.compress(content, _MESSAGES_LEVEL), data[:size])
 
     return packed
 
@@ -121,8 +125,8 @@ _PACKERS: dict[LogFormat, Callable[[], Packer]] = {
     "dataflash": lambda: _columns(DataFlashSplitter()),
     "ulog": lambda: _columns(ULogSplitter()),
     "dataflash-text": lambda: _plain(_TEXT_LEVEL),
-    "tlog": lambda: _frames(is_stamped=True),
-    "raw": lambda: _frames(is_stamped=False),
+    "tlog": lambda: _messages(is_stamped=True),
+    "raw": lambda: _messages(is_stamped=False),
 }
 
 
@@ -133,6 +137,8 @@ def _unpacked(kind: int, size: int, body: bytes) -> bytes:
         return data
     if kind == COLUMNS:
         return decode(_decompressed(body, 4 * size + _SPARE_BYTES), size)
+    if kind == MESSAGES:
+        return messages_decode.decode(_decompressed(body, 8 * size + _SPARE_BYTES), size)
     return mavlink.decode(body, size)
 
 

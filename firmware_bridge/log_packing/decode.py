@@ -11,26 +11,77 @@ from firmware_bridge.log_packing.records import MAX_COLUMNS, WIDTHS, Ints, Rows,
 
 def decode(content: bytes, size: int) -> bytes:
     """The `size` bytes of log that a columns segment holds. Refused(packing_malformed)."""
-    cursor = Cursor(content)
+    found = read_columns(Cursor(content), size, size)
+    sizes = np.array([0] + [r.shape[1] for r in found.rows], np.int64)[found.order]
+    starts = found.starts(sizes, size)
+    by_slot = starts[np.argsort(found.order, kind="stable")]
+    out = bytearray(size)
+    at = len(found.lengths)
+    for table in found.rows:
+        count, n = table.shape
+        at_each_byte = np.ndarray((size - n + 1,), f"V{n}", out, strides=(1,))
+        at_each_byte[by_slot[at : at + count]] = table.view(f"V{n}")[:, 0]
+        at += count
+    found.put_raw(out, starts)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What section 3 of docs/log-packing.md holds. order: of each record the slot from 1, of each raw span 0. rows: the
+    records of each slot. lengths: of the raw spans; raw: their bytes."""
+
+    order: Ints
+    rows: list[Rows]
+    lengths: list[int]
+    raw: bytes
+
+    def starts(self, sizes: Ints, size: int) -> Ints:
+        """Where in the log each item of the order begins. sizes: of each record, 0 for raw spans (they are filled in).
+
+        Refused unless all of them come to `size`.
+        """
+        sizes[self.order == 0] = self.lengths
+        ends = np.cumsum(sizes)
+        require((int(ends[-1]) if len(ends) else 0) == size, "records and raw spans do not come to the size")
+        return ends - sizes
+
+    def put_raw(self, out: bytearray, starts: Ints) -> None:
+        """Write the raw spans into the log."""
+        done = 0
+        for start, length in zip(starts[self.order == 0].tolist(), self.lengths, strict=True):
+            out[start : start + length] = self.raw[done : done + length]
+            done += length
+
+
+def read_columns(cursor: Cursor, size: int, most: int, ordered: int | None = None) -> Columns:
+    """The columns of a segment of `size` bytes of log, whose records come to at most `most` bytes.
+
+    ordered: so many slots are named by the order; those behind are no records of the log (None: all are).
+    Refused(packing_malformed).
+    """
     slots, counts = _table(cursor, size)
+    ordered = len(slots) if ordered is None else ordered
     lengths = [cursor.varint(size) for _ in range(cursor.varint(size))]
     sizes = [s.size for s in slots]
-    total = sum(n * s for n, s in zip(counts, sizes, strict=True)) + sum(lengths)
-    require(total == size, "records and raw spans do not come to the size")
+    require(sum(n * s for n, s in zip(counts, sizes, strict=True)) <= most and sum(lengths) <= size, "too much")
     layouts = [_Layout.of(w, slots, counts) for w in WIDTHS]
     for layout in layouts:
         layout.modes = np.frombuffer(cursor.take(len(layout.lengths)), np.uint8)
         require(not (layout.modes > FIXED).any(), "mode")
     fixed = [cursor.take(layout.fixed_bytes()) for layout in layouts]
     width = order_width(len(slots))
-    order = from_planes(cursor.take((sum(counts) + len(lengths)) * width), width).astype(np.int64)
+    entries = sum(counts[:ordered]) + len(lengths)
+    order = from_planes(cursor.take(entries * width), width).astype(np.int64)
+    named = np.bincount(order, minlength=ordered + 1).tolist()
+    require(named == [len(lengths), *counts[:ordered]], "order")
     rows = [np.empty((n, s), np.uint8) for n, s in zip(counts, sizes, strict=True)]
     for layout, same in zip(layouts, fixed, strict=True):
         w = layout.width
         layout.fill(rows, same, from_planes(cursor.take(layout.varying() * w), w))
     raw = cursor.rest()
     require(len(raw) == sum(lengths), "raw bytes")
-    return _placed(order, rows, counts, lengths, raw, size)
+    return Columns(order, rows, lengths, raw)
 
 
 def _table(cursor: Cursor, size: int) -> tuple[list[Slot], list[int]]:
@@ -135,26 +186,3 @@ def _scanned(step: np.ufunc, values: Flat, lengths: Ints) -> Flat:
     before[1:] = total[heads[1:] - 1]
     undo = np.bitwise_xor if step is np.bitwise_xor else np.subtract
     return np.asarray(undo(total, np.repeat(before, lengths)))
-
-
-def _placed(
-    order: Ints, rows: list[Rows], counts: list[int], lengths: list[int], raw: bytes, size: int
-) -> bytes:  # fmt: skip
-    """The records and raw spans in the order of the log."""
-    require(np.bincount(order, minlength=len(rows) + 1).tolist() == [len(lengths), *counts], "order")
-    sizes = np.array([0] + [r.shape[1] for r in rows], np.int64)[order]
-    sizes[order == 0] = lengths
-    starts = np.cumsum(sizes) - sizes
-    out = bytearray(size)
-    by_slot = starts[np.argsort(order, kind="stable")]
-    at = len(lengths)
-    for table in rows:
-        count, n = table.shape
-        at_each_byte = np.ndarray((size - n + 1,), f"V{n}", out, strides=(1,))
-        at_each_byte[by_slot[at : at + count]] = table.view(f"V{n}")[:, 0]
-        at += count
-    done = 0
-    for start, length in zip(starts[order == 0].tolist(), lengths, strict=True):
-        out[start : start + length] = raw[done : done + length]
-        done += length
-    return bytes(out)

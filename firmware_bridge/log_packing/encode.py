@@ -6,6 +6,7 @@ All columns of a width go through numpy together: a call per column would cost m
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge.log_packing.numbers import Flat, order_width, planes, varints, zigzag
 from firmware_bridge.log_packing.records import WIDTHS, Ints, Records, Rows, Slot
@@ -25,11 +26,35 @@ def encode(data: bytes, records: Records) -> bytes:
         _gather(data, records.starts[by_slot[end - n : end]], slot.size)
         for slot, n, end in zip(records.slots, counts.tolist(), ends, strict=True)
     ]
-    coded = [_columns(w, records.slots, rows) for w in WIDTHS]
-    order, lengths, raw = _order(data, records)
-    head = [len(records.slots), *_table(records.slots, counts.tolist()), len(lengths), *lengths]
-    sections = [varints(head), *(c.modes for c in coded), *(c.fixed for c in coded), order]
-    return b"".join([*sections, *(c.planes for c in coded), raw])
+    sizes = np.array([s.size for s in records.slots], np.int64)
+    between = spans_between(data, records.starts, records.starts + sizes[records.slot], records.end)
+    return content(records.slots, rows, records.slot, between)
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The raw spans: before which record each lies, how long each is, the bytes of all."""
+
+    at: Ints
+    lengths: list[int]
+    raw: bytes
+
+
+def spans_between(data: bytes, starts: Ints, ends: Ints, end: int) -> Between:
+    """What lies between records data[starts[i] : ends[i]], before the first and up to `end`."""
+    begins, ends = np.concatenate((starts, [end])), np.concatenate(([0], ends))
+    at = np.flatnonzero(begins != ends)
+    raw = b"".join(data[a:b] for a, b in zip(ends[at].tolist(), begins[at].tolist(), strict=True))
+    return Between(at, (begins - ends)[at].tolist(), raw)
+
+
+def content(slots: list[Slot], rows: list[Rows], slot: NDArray[np.intp], between: Between) -> bytes:
+    """Section 3 of docs/log-packing.md. slot: of each record, in the order of the log."""
+    coded = [_columns(w, slots, rows) for w in WIDTHS]
+    head = [len(slots), *_table(slots, [len(r) for r in rows]), len(between.lengths), *between.lengths]
+    order = np.insert(slot + 1, between.at, 0).astype(f"<u{order_width(len(slots))}")
+    sections = [varints(head), *(c.modes for c in coded), *(c.fixed for c in coded), planes(order)]
+    return b"".join([*sections, *(c.planes for c in coded), between.raw])
 
 
 def _table(slots: list[Slot], counts: list[int]) -> list[int]:
@@ -46,19 +71,6 @@ def _gather(data: bytes, starts: Ints, size: int) -> Rows:
     """The records as rows, uint8 [n, size]: one copy per record."""
     at_each_byte = np.ndarray((len(data) - size + 1,), f"V{size}", data, strides=(1,))
     return at_each_byte[starts].view(np.uint8).reshape(-1, size)
-
-
-def _order(data: bytes, records: Records) -> tuple[bytes, list[int], bytes]:
-    """(slot of each record and 0 for each raw span, in order of the log; lengths of the spans; their bytes)."""
-    sizes = np.array([s.size for s in records.slots], np.int64)
-    begins = np.concatenate((records.starts, [records.end]))
-    ends = np.concatenate(([0], records.starts + sizes[records.slot]))
-    gaps = begins - ends
-    at = np.flatnonzero(gaps)
-    order = np.insert(records.slot + 1, at, 0)
-    raw = b"".join(data[a:b] for a, b in zip(ends[at].tolist(), begins[at].tolist(), strict=True))
-    width = order_width(len(records.slots))
-    return planes(order.astype(f"<u{width}")), gaps[at].tolist(), raw
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ have one size and one list of fields. What no slot covers stays as raw bytes bet
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Rows = NDArray[np.uint8]
 """Records of one slot, one per row."""
+Shape = tuple[int, int]
+"""(width, repeat) of a field."""
 WIDTHS = (1, 2, 4, 8)
 MAX_COLUMNS = 16_384
 """Of a segment."""
@@ -62,6 +65,20 @@ class Records:
     slot: NDArray[np.intp]
     slots: list[Slot]
     end: int
+
+
+def runs_of(shapes: list[Shape], size: int) -> list[Run]:
+    """Runs that cover `size` bytes: fields as far as they fit, the rest as bytes of one column."""
+    left = size
+    runs: list[Run] = []
+    for (width, repeat), same in groupby(shapes):
+        wanted = len(list(same))
+        count = min(wanted, left // (width * repeat)) if repeat else 0
+        runs += [Run(width, count, repeat)] if count else []
+        left -= count * width * repeat
+        if count < wanted:
+            break
+    return [*runs, Run(1, 1, left)] if left else runs
 
 
 class Splitter(Protocol):

@@ -4,11 +4,10 @@ Nothing here has to be right for the log to come back whole: what is not underst
 """
 
 import re
-from itertools import groupby
 
 import numpy as np
 
-from firmware_bridge.log_packing.records import Records, Run, Slot, of_kinds
+from firmware_bridge.log_packing.records import Records, Run, Shape, Slot, of_kinds, runs_of
 from firmware_bridge.ulog_scan import DATA, FILE_HEADER, HEADER, MAGIC, scan
 
 _WIDTH = {
@@ -26,7 +25,6 @@ _MOST_FIELDS = 2000
 _DEEPEST = 8
 _SERIES = 16
 """From so many entries on an array of 2-byte integers is a series of samples, not so many fields."""
-Shape = tuple[int, int]
 
 
 class ULogSplitter:
@@ -98,13 +96,4 @@ def _array(kind: str, count: int) -> list[Shape]:
 
 def slot_of(shapes: list[Shape], size: int) -> Slot:
     """A data message of `size` bytes: its head, the fields as far as they fit, the rest as bytes."""
-    left = size - 2
-    runs = list(_HEAD)
-    for (width, repeat), same in groupby(shapes):
-        wanted = len(list(same))
-        count = min(wanted, left // (width * repeat)) if repeat else 0
-        runs += [Run(width, count, repeat)] if count else []
-        left -= count * width * repeat
-        if count < wanted:
-            break
-    return Slot((*runs, Run(1, 1, left))) if left else Slot(tuple(runs))
+    return Slot((*_HEAD, *runs_of(shapes, size - 2)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_bridge.log_packing import pack, unpack
+from firmware_bridge.log_packing import messages, messages_decode, pack, unpack
 from firmware_bridge.log_packing.container import SEGMENT_BYTES
 from firmware_bridge.log_packing.dataflash import DataFlashSplitter
 from firmware_bridge.log_packing.decode import decode
@@ -18,13 +18,15 @@ from firmware_bridge.tlog import open_log
 from shared.errors import Refused
 from tests.fix_agent import DEMO_LOG
 from tests.fix_dataflash import dataflash_log
+from tests.fix_frames import log_of_every_form
 from tests.fix_ulog import ulog_log
 
 FORMATS: tuple[LogFormat, ...] = ("dataflash", "dataflash-text", "ulog", "tlog", "raw")
 LOGS: dict[LogFormat, bytes] = {
     "dataflash": dataflash_log(),
     "ulog": ulog_log(),
-    "tlog": open_log(DEMO_LOG)[:150_000],
+    "tlog": open_log(DEMO_LOG)[:120_000] + log_of_every_form(),
+    "raw": log_of_every_form(300, is_stamped=False),
 }
 MAGICS = (
     b"\xa3\x95",
@@ -129,6 +131,33 @@ def test_hostile_columns_are_refused_or_give_the_size_that_was_said(
 def test_columns_of_nothing_but_noise_are_refused_or_give_the_size(content: bytes, size: int) -> None:
     try:
         assert len(decode(content, size)) == size
+    except Refused as e:
+        assert e.reason == MALFORMED
+
+
+MESSAGES = messages.encode(log_of_every_form(), is_stamped=True, is_last=True)
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_hostile_messages_are_refused_or_give_the_size_that_was_said(draw: st.DataObject) -> None:
+    size, content = MESSAGES
+    assert content is not None
+    columns = bytearray(content)
+    for at in draw.draw(st.lists(st.integers(0, 300) | st.integers(0, len(columns) - 1), min_size=1, max_size=4)):
+        columns[at] = draw.draw(st.integers(0, 255))
+    size += draw.draw(st.sampled_from((0, 0, 0, 1, -1)))
+    try:
+        assert len(messages_decode.decode(bytes(columns), size)) == size
+    except Refused as e:
+        assert e.reason == MALFORMED
+
+
+@given(st.lists(st.integers(0, 255), max_size=200).map(bytes), st.integers(0, 300))
+@settings(max_examples=200)
+def test_messages_of_nothing_but_noise_are_refused_or_give_the_size(content: bytes, size: int) -> None:
+    try:
+        assert len(messages_decode.decode(content, size)) == size
     except Refused as e:
         assert e.reason == MALFORMED
 
