@@ -276,7 +276,8 @@ class ImportQueue:
                 log.warning("import forgotten", extra={"log_name": row.name, "why": why})
 
     def take_log_receipt(self, sealed: bytes) -> set[bytes]:
-        """The hub's word on which logs are whole: kept, and nothing more of them is sent. The logs that it names.
+        """The hub's word on which logs are whole: kept, and of them only the manifest is sent still, which says whose
+        they are and who has them too. The logs that it names.
 
         Refused when the envelope or what is in it is not sound.
         """
@@ -289,7 +290,11 @@ class ImportQueue:
                 for row in fresh:
                     imports_store.put_import(conn, replace(row, receipt=kept))
             for row in known:
-                imports_store.drop_waiting(conn, row.stream_no)
+                last = imports_store.last_slice(conn, row.stream_no)
+                if last is not None and row.state == ImportState.queued:
+                    imports_store.drop_waiting(conn, row.stream_no, last[0])
+                else:
+                    imports_store.drop_waiting(conn, row.stream_no)
         return set(found)
 
     def follow(self) -> None:

@@ -141,10 +141,10 @@ def slices(conn: sqlite3.Connection, stream_no: int) -> list[SliceRow]:
     return [SliceRow(key & (1 << SEQ_BITS) - 1, bytes(p), bytes(d), r) for key, p, d, r in found]
 
 
-def drop_waiting(conn: sqlite3.Connection, stream_no: int) -> None:
-    """Take a log's batches out of the outbox: the hub has the log."""
+def drop_waiting(conn: sqlite3.Connection, stream_no: int, below: int = 1 << SEQ_BITS) -> None:
+    """Take a log's batches out of the outbox; below: those of a lower sequence."""
+    span = (stream_no << SEQ_BITS, (stream_no << SEQ_BITS) + below)
     for table in ("outbox", "envelope"):
-        span = (stream_no << SEQ_BITS, stream_no + 1 << SEQ_BITS)
         conn.execute(f"DELETE FROM {table} WHERE id >= ? AND id < ?", span)  # noqa: S608
 
 

@@ -12,7 +12,7 @@ import pytest
 from hub.demo_aircraft import Aircraft
 from tests.fix_agent import run_agent
 from tests.fix_imports import write_log
-from tests.fix_system import System
+from tests.fix_system import System, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -77,8 +77,25 @@ def test_what_a_colleague_brought_is_not_sent_again_and_the_fleet_is_learnt(syst
     said = second.said("import", card)
     assert said["files"][0]["aircraft"] == str(owner) and said["files"][0]["how"] == "known"
     sent = second.said("sync", "--timeout", "60")
-    assert (sent["known"], sent["sent_batches"], sent["whole"]) == (1, 0, 1)
+    assert (sent["known"], sent["sent_batches"], sent["whole"]) == (1, 1, 1)  # the manifest: who has it too
     assert second.said("card", card)["may_be_wiped"]
+
+
+def test_whose_a_log_is_reaches_the_hub_though_a_colleague_brought_the_log(system: System, tmp_path: Path) -> None:
+    owner = system.aircraft("habicht").aircraft_id
+    first, second = enrol_station(system, "laptop-5"), enrol_station(system, "laptop-6")
+    card = tmp_path / "card"
+    write_log(card / "1.BIN", 41, texts=("ArduCopter V4.5.7 (2a3dc4b7)", "CubeOrange 00440055 33445566 77889900"))
+    first.said("import", card)
+    first.said("sync", "--timeout", "60")
+    second.said("import", card, "--aircraft", str(owner))
+    assert second.said("sync", "--timeout", "60")["known"] == 1
+    name = second.said("card", card)["files"][0]["sha256"]
+
+    def is_said() -> bool:
+        return bool(system.demo.api.call("GET", f"/v1/logs/{name}")["aircraft_id"] == str(owner))
+
+    wait_until(is_said, 20, "the log has an aircraft")
 
 
 def test_logs_go_by_https_where_nothing_else_gets_out(system: System, tmp_path: Path) -> None:

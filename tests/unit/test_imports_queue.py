@@ -223,10 +223,13 @@ def test_room_on_the_disk_comes_back_when_all_is_receipted(station: Station, mon
     assert (station.data / imports.FILE).stat().st_size <= used
 
 
-def test_a_log_that_the_hub_has_is_not_sent(station: Station) -> None:
+def test_of_a_log_that_the_hub_has_only_the_manifest_is_sent(station: Station) -> None:
     queue = station.queue()
     done = queue.add(*surveyed(write_log(station.folder / "a.BIN")), None, "card")
     assert queue.take_log_receipt(station.log_receipt((done.log, done.size_bytes))) == {done.log}
+    row = queue.find(done.log)
+    assert row is not None and queue.waiting()[0] == 1
+    station.receipt(queue, row.stream_no)
     assert queue.waiting() == (0, 0)
 
 
