@@ -14,7 +14,7 @@ from agent import imports_store
 from agent.imports import ImportQueue
 from agent.imports_run import digest_of
 from agent.imports_store import ImportRow, ImportState
-from firmware_bridge.log_source import LogSource, log_sources
+from firmware_bridge.log_source import DAMAGED, LogSource, log_sources, passed_over
 from shared import envelope
 from shared.errors import Refused, plainly
 from shared.receipt import Receipt, decode_log_receipt, decode_receipt
@@ -53,6 +53,10 @@ def may_be_wiped(verdicts: list[FileVerdict]) -> bool:
     return any(v.state == WHOLE for v in verdicts) and not any(v.blocks for v in verdicts)
 
 
+def _refused(place: str, error: Refused) -> FileVerdict:
+    return FileVerdict(place, UNREADABLE if error.reason in DAMAGED else NO_LOG, error.detail or error.reason)
+
+
 class Card:
     """Judges files by one queue's receipts."""
 
@@ -66,9 +70,10 @@ class Card:
         try:
             for source in log_sources(path):
                 yield self._log(path, source)
+            for member, e in passed_over(path):
+                yield _refused(f"{path}!{member}", e)
         except Refused as e:
-            damaged = e.reason in ("log_damaged", "log_too_large")
-            yield FileVerdict(str(path), UNREADABLE if damaged else NO_LOG, e.detail or e.reason)
+            yield _refused(str(path), e)
         except OSError as e:
             yield FileVerdict(str(path), UNREADABLE, plainly(e))
 

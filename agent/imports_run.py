@@ -11,7 +11,7 @@ from typing import Any
 from agent import imports_store
 from agent.imports import ImportQueue
 from agent.imports_fleet import Fleet, Owner
-from firmware_bridge.log_source import LogSource, log_sources
+from firmware_bridge.log_source import DAMAGED, LogSource, log_sources, passed_over
 from firmware_bridge.log_survey import Survey, survey
 from shared.errors import Refused, plainly
 
@@ -89,7 +89,7 @@ class Import:
         """What becomes of each file's logs."""
         for path in files:
             try:
-                sources = log_sources(path)
+                sources, unopened = log_sources(path), passed_over(path)
             except Refused as e:
                 yield Outcome(str(path), SKIPPED, e.detail or e.reason)
                 continue
@@ -98,6 +98,9 @@ class Import:
                 continue
             for source in sources:
                 yield self._one(path, source)
+            for member, error in unopened:
+                if error.reason in DAMAGED:
+                    yield Outcome(f"{path}!{member}", FAILED, error.detail)
 
     def _one(self, path: Path, source: LogSource) -> Outcome:
         place = f"{path}!{source.member}" if source.member else str(path)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 MAGIC = b"\xa3\x95"
 FMT_TYPE, FMT_SIZE = 128, 89
 HEAD_BYTES = 3
+MOST_KEPT = 1_024
+"""Formats whose units are kept at hand: a log may describe its messages anew without end."""
 
 FIELD: dict[str, Any] = {
     "a": ("<i2", (32,)),
@@ -180,6 +182,8 @@ class Formats:
     def units(self, format_: Format) -> dict[str, str]:
         """The unit of each field that has one, its multiplier as a prefix ("cm/s"), as pymavlink names it."""
         if format_ not in self._units:
+            if len(self._units) >= MOST_KEPT:
+                self._units.clear()
             self._units[format_] = self._find_units(format_)
         return self._units[format_]
 

@@ -33,6 +33,8 @@ LOOK_AHEAD = 2 * MAX_SIZE + HEAD_BYTES
 """Bytes behind a broken message that must be there to judge it."""
 SHORTEST_FILL = 16
 """From this many bytes on a hole is called by what fills it: zeros, erased (flash never written)."""
+MOST_REDEFINED = 2_000
+"""So often may types be described anew within a piece; more is hostile, and each costs a look at all of their heads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +82,7 @@ class _Walk:
         self.sizes = formats.sizes[self.types]
         self.kinds = self.types.astype(np.int32)
         self.known = dict(formats.by_type)
+        self.redefined = 0
         self.chained = bytearray(self.n + 1)  # one more: an empty buffer makes no array
         self._links = np.frombuffer(self.chained, np.bool_)[: self.n]
         self._links[:-1] = (self.heads[:-1] + self.sizes[:-1] == self.heads[1:]) & (self.types[:-1] != FMT_TYPE)
@@ -214,12 +217,14 @@ class _Walk:
         format_ = parse_fmt(self.data[at + HEAD_BYTES : at + self.size[index]])
         if format_ is None or format_.type == FMT_TYPE or format_ == self.formats.by_type.get(format_.type):
             return
-        self._apply(format_, index + 1)
+        if self.redefined < MOST_REDEFINED:
+            self._apply(format_, index + 1)
 
     def _apply(self, format_: Format, index: int) -> None:
         """Puts a format in force for the heads from `index` on."""
         is_first = format_.type not in self.formats.by_type
-        kind = format_.type if is_first else max(256, max(self.known) + 1)
+        kind = format_.type if is_first else 256 + self.redefined
+        self.redefined += not is_first
         self.known[kind] = format_
         self.formats.define(format_)
         order, starts = self._by_type

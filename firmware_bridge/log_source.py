@@ -27,6 +27,8 @@ _SNIFFED_BYTES, _SNIFFED_PACKED_BYTES = 16 << 20, 4 << 20
 _ZSTD, _GZIP, _ZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b\x08", b"PK\x03\x04"
 _FED_BYTES = 1 << 10  # zstd makes at most 128 KiB of 4 bytes: so no step unpacks more than 32 MiB
 _MAX_MEMBERS = 1_000
+DAMAGED = ("log_damaged", "log_too_large")
+"""Reasons why something that may be a log cannot be opened."""
 _BROKEN = (zlib.error, zstandard.ZstdError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError)
 """What unpacking damaged or encrypted data raises."""
 
@@ -115,7 +117,7 @@ class LogSource:
         """The log as it is kept, packed or not."""
         if self.member:
             return self._archive().open(self.member)
-        return io.BytesIO(self.origin) if isinstance(self.origin, bytes) else Path(self.origin).open("rb")
+        return _stream(self.origin)
 
     def _unpacked(self, size: int) -> Iterator[bytes]:
         try:
@@ -135,34 +137,60 @@ class LogSource:
 
 
 def log_sources(origin: str | Path | bytes, name: str = "") -> list[LogSource]:
-    """The logs in a file or in a file's bytes: one, or a zip's members that are logs (anything else in it is passed).
+    """The logs in a file or in a file's bytes: one, or a zip's members that are logs (`passed_over` has the others).
 
-    Refused and OSError as LogSource; log_format also for a zip without any log.
+    Refused and OSError as LogSource; log_format also for a zip without any log, log_too_large for too many files.
     """
     name = name or ("" if isinstance(origin, bytes) else Path(origin).name)
-    with io.BytesIO(origin) if isinstance(origin, bytes) else Path(origin).open("rb") as stream:
-        if stream.read(4) != _ZIP:
-            return [LogSource(origin, name)]
-        found = [s for member in _members(stream, name) if (s := _member_source(origin, name, member))]
-    if not found:
-        raise Refused("log_format", f"{name}: no flight log in this zip")
-    return found
+    if not _is_zip(origin):
+        return [LogSource(origin, name)]
+    found = [_member_source(origin, name, member) for member in _members(origin, name)]
+    if sources := [s for s in found if isinstance(s, LogSource)]:
+        return sources
+    damaged = (e for e in found if isinstance(e, Refused) and e.reason in DAMAGED)
+    raise next(damaged, Refused("log_format", f"{name}: no flight log in this zip"))
 
 
-def _members(stream: IO[bytes], name: str) -> list[str]:
+def passed_over(origin: str | Path | bytes, name: str = "") -> list[tuple[str, Refused]]:
+    """The members of a zip that are no logs, or cannot be opened, and why; nothing of a file that is no zip."""
+    if not _is_zip(origin):
+        return []
+    found = [(member, _member_source(origin, name, member)) for member in _members(origin, name)]
+    return [(member, e) for member, e in found if isinstance(e, Refused)]
+
+
+def _is_zip(origin: str | Path | bytes) -> bool:
+    with _stream(origin) as stream:
+        return stream.read(4) == _ZIP
+
+
+def _stream(origin: str | Path | bytes) -> IO[bytes]:
+    """The file or data, opened. Refused: what has no end and no beginning, like a pipe, is not waited for."""
+    if isinstance(origin, bytes):
+        return io.BytesIO(origin)
+    path = Path(origin)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise Refused("log_format", f"{path.name}: not a regular file")
+    return path.open("rb")
+
+
+def _members(origin: str | Path | bytes, name: str) -> list[str]:
+    """The files in a zip. Refused: log_damaged; log_too_large rather than to leave some out without a word."""
     try:
-        with zipfile.ZipFile(stream) as archive:
-            files = [i for i in archive.infolist() if not i.is_dir() and i.file_size]
+        with _stream(origin) as stream, zipfile.ZipFile(stream) as archive:
+            files = dict.fromkeys(i.filename for i in archive.infolist() if not i.is_dir() and i.file_size)
     except _BROKEN as e:
         raise Refused("log_damaged", f"{name}: {e}") from None
-    return list(dict.fromkeys(i.filename for i in files))[:_MAX_MEMBERS]
+    if len(files) > _MAX_MEMBERS:
+        raise Refused("log_too_large", f"{name}: {len(files)} files in one zip, at most {_MAX_MEMBERS}")
+    return list(files)
 
 
-def _member_source(origin: str | Path | bytes, name: str, member: str) -> LogSource | None:
+def _member_source(origin: str | Path | bytes, name: str, member: str) -> "LogSource | Refused":
     try:
         return LogSource(origin, f"{name}/{member}", member)
-    except Refused:
-        return None
+    except Refused as e:
+        return e
 
 
 def _only(sources: list[LogSource]) -> LogSource:

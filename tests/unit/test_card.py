@@ -189,6 +189,32 @@ def test_each_log_in_a_zip_counts(station: Station, card: Path) -> None:
     assert {v.state for v in found} == {"whole", "not imported"} and not may_be_wiped(judged(queue, card))
 
 
+def test_a_file_in_a_zip_that_cannot_be_opened_keeps_the_card(station: Station, card: Path) -> None:
+    queue = station.queue()
+    imported(queue, card)
+    receipt_all(station, queue)
+    with zipfile.ZipFile(card / "all.zip", "w") as out:
+        out.write(card / "LOGS" / "1.BIN", "1.BIN")
+        out.writestr("locked.BIN", (card / "LOGS" / "2.BIN").read_bytes())
+    data = (card / "all.zip").read_bytes()
+    entry = data.rindex(b"PK\x01\x02")
+    locked = bytearray(data)
+    locked[entry + 8] |= 1  # encrypted
+    locked[data.index(b"locked.BIN") - 30 + 6] |= 1
+    (card / "all.zip").write_bytes(locked)
+    found = [v for v in judged(queue, card) if "all.zip" in v.file]
+    assert [v.state for v in found] == ["whole", "unreadable"] and not may_be_wiped(found)
+    told = list(Import(queue, None, False, None, lambda _what, _n: None).run(iter([card / "all.zip"])))
+    assert [o.state for o in told] == ["already", "failed"]
+
+
+def test_a_zip_of_more_files_than_are_looked_at_keeps_the_card(station: Station, card: Path) -> None:
+    with zipfile.ZipFile(card / "all.zip", "w") as out:
+        for k in range(1001):
+            out.writestr(f"{k}.txt", b"x")
+    assert [v.state for v in judged(station.queue(), card) if "all.zip" in v.file] == ["unreadable"]
+
+
 def test_a_torn_store_claims_nothing(station: Station, card: Path) -> None:
     queue = station.queue()
     imported(queue, card)

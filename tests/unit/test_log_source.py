@@ -150,3 +150,11 @@ def test_what_is_packed_to_fill_memory_is_refused(pack) -> None:  # type: ignore
 def test_an_absent_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing"):
         LogSource(tmp_path / "nothing")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.BIN")
+    for opened in (log_sources, LogSource):
+        with pytest.raises(Refused) as refused:
+            opened(tmp_path / "log.BIN")
+        assert refused.value.reason == "log_format"
