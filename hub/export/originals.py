@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge.log_tables import LogReader, Portion, Table
 from firmware_bridge.tlog import write_tlog
@@ -16,6 +17,7 @@ from hub.export.private_policy import keeps_parameter, policies
 from hub.export.private_rows import private_rows
 from hub.export.private_texts import is_plain
 
+_MOST_DIGITS = 24
 Rewriter = Callable[[Privacy, Portion, bytes], bytes]
 """(how, a portion, the bytes that it was read from) -> bytes."""
 
@@ -61,13 +63,19 @@ def _dataflash(privacy: Privacy, portion: Portion, data: bytes) -> bytes:
 
 def _private(privacy: Privacy, dialect: Any, table: Table) -> Iterator[tuple[int, bytes]]:
     """(place, bytes of the fields) of the messages of a table that stay."""
+    rows, keep = _seen(privacy, dialect, table)
+    size, raw = rows.dtype.itemsize, rows.tobytes()
+    for k, at in enumerate(table.at[keep].tolist()):
+        yield at, raw[k * size : (k + 1) * size]
+
+
+def _seen(privacy: Privacy, dialect: Any, table: Table) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """As `private_rows`, without the definitions of messages that are not there."""
     rows, keep = private_rows(privacy, dialect, table.name, table.rows, table.gain)
     if table.name == "FMT" and "Name" in (rows.dtype.names or ()):
         named = np.array([_word(n) in policies("dataflash") for n in rows["Name"].tolist()], bool)
         rows, keep = rows[named], keep[named]
-    size, raw = rows.dtype.itemsize, rows.tobytes()
-    for k, at in enumerate(table.at[keep].tolist()):
-        yield at, raw[k * size : (k + 1) * size]
+    return rows, keep
 
 
 def _word(raw: bytes) -> str:
@@ -79,30 +87,36 @@ def _dataflash_text(privacy: Privacy, portion: Portion, data: bytes) -> bytes:
     lines: dict[int, bytes] = {}
     for table in portion.tables:
         names = table.rows.dtype.names or ()
-        rows, keep = private_rows(privacy, "dataflash", table.name, table.rows, table.gain)
+        rows, keep = _seen(privacy, "dataflash", table)
         policy = policies("dataflash").get(table.name)
         moved = policy.moved if policy else {}
         for k, at in enumerate(table.at[keep].tolist()):
             start = at - portion.start
             end = data.find(b"\n", start)
-            words = data[start : end if end >= 0 else len(data)].split(b",", len(names))
-            lines[at] = _line(words, names, rows[k], table.rows[keep[k]], moved, table.gain)
+            words = data[start : end if end >= 0 else len(data)].split(b",", len(names))[1:]
+            words += [b""] * (len(names) - len(words))
+            said = _words(words, names, rows[k], table.rows[keep[k]], moved)
+            lines[at] = b", ".join([table.name.encode(), *said]) + b"\n"
     return b"".join(lines[at] for at in sorted(lines))
 
 
-def _line(
-    words: list[bytes], names: tuple[str, ...], row: Any, before: Any, moved: dict[str, str], gain: dict[str, float]
-) -> bytes:
-    out = [words[0].strip()]
-    for name, word in zip(names, words[1:], strict=False):
-        if _same(row[name], before[name]):
-            out.append(word.strip())
-        elif name in moved and moved[name] != "utc":
-            value = float(row[name]) * (gain.get(name, 1.0) if row[name].dtype.kind in "iu" else 1.0)
-            out.append(f"{value:.7f}".encode() if moved[name] in ("lat", "lon") else f"{value:.2f}".encode())
+def _words(words: list[bytes], names: tuple[str, ...], row: Any, before: Any, moved: dict[str, str]) -> Iterator[bytes]:
+    for name, word in zip(names, words, strict=True):
+        if name in moved and moved[name] != "utc" and not _same(row[name], before[name]):
+            yield f"{row[name]:.{7 if moved[name] in ('lat', 'lon') else 2}f}".encode()
         else:
-            out.append(b"0")
-    return b", ".join(out) + b"\n"
+            yield _written(row[name], word.strip())
+
+
+def _written(value: Any, word: bytes) -> bytes:
+    """A value as it was written, if that says the value and nothing else: a line may say more than its reader takes."""
+    if isinstance(value, bytes):
+        return value or (b"0" if word else b"")
+    try:
+        is_said = len(word) <= _MOST_DIGITS and float(word) == value
+    except ValueError:
+        is_said = False
+    return word if is_said else str(value).encode()
 
 
 def _same(a: Any, b: Any) -> bool:

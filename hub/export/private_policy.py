@@ -69,7 +69,9 @@ def _policy(terms: Iterable[str]) -> Policy:
 
 # By the beginning of their names: tuning, limits and wiring. Not compass, baro, GPS, home, fence, ids.
 _PARAMETERS = tuple((FOLDER / "private_parameters.txt").read_text(encoding="utf-8").split())
-_NOT_PARAMETERS = re.compile(r"(?i)LAT|LON|LNG|DECL|_ID$|_ID\d|UUID|SERIAL|ORIG|HOME|_MAG_DEC|MAG_B|PRESS|_DEVID")
+_NOT_PARAMETERS = re.compile(
+    r"(?i)LAT|LON|LNG|DECL|_ID$|_ID\d|UUID|SERIAL|ORIG|HOME|_MAG_DEC|MAG_B|PRESS|_DEVID|UTC|_TZ"
+)
 
 
 def keeps_parameter(name: str) -> bool:

@@ -43,7 +43,7 @@ def private_rows(
     fields = kept.dtype.names or ()
     for field in fields:
         if _stays(privacy, policy, name, field, kept[field]):
-            out[field] = kept[field]
+            out[field] = _plain_modes(kept[field]) if field == "Mode" else kept[field]
         elif field not in policy.moved:
             privacy.left_out.field(name, field)
     _move(privacy, policy, kept, out, gain or {})
@@ -129,6 +129,14 @@ def places_in(dialect: Dialect, name: str, rows: Rows) -> tuple[NDArray[np.float
 def degrees(values: NDArray[Any]) -> NDArray[np.float64]:
     """Integers are 1e-7 deg."""
     return values.astype(np.float64) * (1e-7 if values.dtype.kind in "iu" else 1.0)
+
+
+def _plain_modes(values: NDArray[Any]) -> NDArray[Any]:
+    """A mode is a number, or in text logs a word: of the usual ones."""
+    if values.dtype.kind != "S":
+        return values
+    plain = {v: v if is_plain(v.decode("latin-1")) else b"" for v in set(values.tolist())}
+    return np.array([plain[v] for v in values.tolist()], values.dtype)
 
 
 def _texts(values: NDArray[Any]) -> list[str]:
