@@ -8,6 +8,8 @@ its frames are checked one by one, and with them all frames of the ids that fail
 time. CRC-16/MCRF4XX is linear, which all of this rests on.
 """
 
+from functools import cache
+
 import numpy as np
 from fastcrc import crc16
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ _BLOCK = 64
 _START = 0xFFFF
 _SIGNATURE = 13
 _MOST_GAP = 64
+_MOST_COVERED = 300
 _crc = crc16.mcrf4xx
 
 
@@ -79,6 +82,28 @@ def are_right(data: bytes, heads: Ints, tails: Ints, ends: Ints, extra: Ints, ms
         suspects = np.isin(msgid, np.unique(msgid[~right])) & right
         _check_singly(data, np.flatnonzero(suspects), right, heads, tails, wanted)
     return right
+
+
+@cache
+def _shares() -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """share[k << 8 | byte]: of a byte with k bytes after it in the CRC; start[k]: of the start value over k bytes."""
+    table = TABLE.astype(np.uint16)
+    share, start = np.empty((_MOST_COVERED, 256), np.uint16), np.empty(_MOST_COVERED, np.uint16)
+    now, begun = table, np.uint16(_START)
+    for k in range(_MOST_COVERED):
+        share[k], start[k] = now, begun
+        now, begun = now >> 8 ^ table[now & 255], begun >> 8 ^ table[begun & 255]
+    return share.ravel(), start
+
+
+def crcs(rows: NDArray[np.uint8], extra: int) -> NDArray[np.uint16]:
+    """The CRC of each row, uint8 [n, bytes], at most 280 bytes, with one CRC_EXTRA: the XOR of what each byte adds."""
+    share, start = _shares()
+    n = rows.shape[1]
+    after = np.arange(n, 0, -1, dtype=np.int32) << 8
+    found: NDArray[np.uint16] = np.bitwise_xor.reduce(share.take(rows + after), axis=1)
+    found ^= share[extra] ^ start[n + 1]
+    return found
 
 
 def extra_of(data: bytes, head: int, tail: int) -> int:

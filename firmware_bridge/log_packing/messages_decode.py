@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from fastcrc import crc16
 
-from firmware_bridge.frame_crc import TABLE
+from firmware_bridge.frame_crc import crcs
 from firmware_bridge.log_packing.decode import Columns, read_columns
 from firmware_bridge.log_packing.framed import at_each_byte
 from firmware_bridge.log_packing.messages import (
@@ -24,7 +23,6 @@ from firmware_bridge.log_packing.records import MAX_COLUMNS, Ints, Rows
 _LONGEST_PAYLOAD = 255
 _V1_BYTES, _V2_BYTES = 8, 12
 """Of a frame beside its payload and signature."""
-_crc = crc16.mcrf4xx
 
 
 def decode(data: bytes, size: int) -> bytes:
@@ -46,10 +44,8 @@ def decode(data: bytes, size: int) -> bytes:
         at += len(table)
         _put(out, starts[items] + lead, table, length, sequence[items], g)
     found.put_raw(out, starts)
-    heads = starts[found.order > 0]
     if lead:
-        at_each_byte(out, ">u8")[heads] = stamps
-    _put_crcs(out, groups, found.order[found.order > 0] - 1, heads + lead)
+        at_each_byte(out, ">u8")[starts[found.order > 0]] = stamps
     return bytes(out)
 
 
@@ -120,7 +116,7 @@ def _lengths(table: Rows, g: _Group) -> Ints:
 
 
 def _put(out: bytearray, starts: Ints, table: Rows, lengths: Ints, sequence: Rows, g: _Group) -> None:
-    """Write frames, all but their CRC, those of one length at once: numpy copies rows to a view at every byte."""
+    """Write frames, those of one length at once: numpy copies rows to a view of the log at every byte."""
     order = np.argsort(lengths.astype(np.uint16), kind="stable")
     edges = np.flatnonzero(np.diff(lengths[order], prepend=-1, append=-1)).tolist()
     for a, b in pairwise(edges):
@@ -136,23 +132,11 @@ def _frames(table: Rows, length: int, sequence: Rows, g: _Group) -> Rows:
         head = bytes((0xFD, length, int(g.form & IS_SIGNED > 0), 0, 0, g.sysid, g.compid)) + msgid
     else:
         head = bytes((0xFE, length, 0, g.sysid, g.compid)) + msgid[:1]
-    out = np.zeros((len(table), length + g.beside), np.uint8)
+    tail = len(head) + length
+    out = np.empty((len(table), length + g.beside), np.uint8)
     out[:, : len(head)] = np.frombuffer(head, np.uint8)
-    out[:, len(head) - 6 if g.form & IS_V2 else 2] = sequence
-    out[:, len(head) : len(head) + length] = table[:, :length]
-    if g.signature_bytes:
-        out[:, -SIGNATURE_BYTES:] = table[:, -SIGNATURE_BYTES:]
+    out[:, 4 if g.form & IS_V2 else 2] = sequence
+    out[:, len(head) : tail] = table[:, :length]
+    out[:, tail : tail + 2] = crcs(out[:, 1:tail], g.extra).astype("<u2").view(np.uint8).reshape(-1, 2)
+    out[:, tail + 2 :] = table[:, table.shape[1] - g.signature_bytes :]
     return out
-
-
-def _put_crcs(out: bytearray, groups: list[_Group], group: Ints, starts: Ints) -> None:
-    """The CRC of each frame."""
-    if not len(starts):
-        return
-    is_v2 = np.array([g.form & IS_V2 for g in groups], bool)[group]
-    extra = np.array([g.extra for g in groups], np.int64)[group]
-    buf = np.frombuffer(out, np.uint8)
-    tails = starts + buf[starts + 1] + np.where(is_v2, 10, 6)
-    data = bytes(out)
-    crc = np.array([_crc(data[a:b]) for a, b in zip((starts + 1).tolist(), tails.tolist(), strict=True)], np.int64)
-    at_each_byte(out, "<u2")[tails] = crc >> 8 ^ TABLE[(crc ^ extra) & 0xFF]

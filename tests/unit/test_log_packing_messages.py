@@ -2,9 +2,12 @@
 
 import struct
 
+import numpy as np
 import pytest
 import zstandard
+from fastcrc import crc16
 
+from firmware_bridge.frame_crc import crcs
 from firmware_bridge.log_packing import pack, unpack
 from firmware_bridge.log_packing.messages import encode
 from firmware_bridge.log_packing.messages_decode import decode
@@ -99,3 +102,10 @@ def test_hostile_messages_are_refused(content: bytes) -> None:
     with pytest.raises(Refused) as e:
         decode(content, 1000)
     assert e.value.reason == "packing_malformed"
+
+
+@pytest.mark.parametrize("size", [6, 30, 264])
+def test_checksums_of_many_frames_at_once_are_those_of_each(size: int) -> None:
+    rows = np.random.default_rng(size).integers(0, 256, (50, size), np.uint8)
+    wanted = [crc16.mcrf4xx(bytes(row) + b"\x32") for row in rows]
+    assert crcs(rows, 0x32).tolist() == wanted
