@@ -16,6 +16,7 @@ from firmware_bridge.tlog_stamps import (
     hold,
     own_stamps,
     read_stamps,
+    true_stamps,
 )  # fmt: skip
 from shared.frames import Frames
 
@@ -40,6 +41,8 @@ class StampTimes:
     def __init__(self) -> None:
         self._swapped: bool | None = None
         self._last_us: int | None = None
+        self._read: Ints = np.zeros(0, np.int64)  # the last two times, as they were read
+        self._settled_us: int | None = None  # the last time, settled
         self._end = -1  # where in the log the last frame ends
         self._behind = b""  # the first bytes there
 
@@ -50,26 +53,35 @@ class StampTimes:
         self._swapped = swapped if own.any() else self._swapped
         own = own_stamps(stamps, own, found.starts, before)
         times = hold(stamps, own, self._last_us)
-        anew = self._anew(found, before, times)
+        anew = self._segments(found, before)
         if own.any() or self._last_us is not None:
             self._last_us = int(times[-1]) if len(times) else self._last_us
         return FrameTimes(times, own, anew, self._last_us is not None)
 
-    def _anew(self, found: Found, before: Ints, times: Ints) -> list[int]:
-        """Frames behind zeros that recorders leave where they start, and those whose clock ran back."""
+    def settled(self, clock: FrameTimes, behind: Ints) -> FrameTimes:
+        """The times of the next portion without stray stamps, and where its clock ran back. behind: the time of the
+        frame behind the portion, if there is one."""
+        times = true_stamps(clock.time_us, self._read, behind) if clock.is_known else clock.time_us
+        previous = np.append(times[:1] if self._settled_us is None else self._settled_us, times[:-1])
+        anew = {*clock.anew, *np.flatnonzero(times < previous - BACKWARDS_US).tolist()}
+        if clock.is_known:
+            self._read, self._settled_us = np.append(self._read, clock.time_us[-2:])[-2:], int(times[-1])
+        return FrameTimes(times, clock.own, sorted(anew), clock.is_known)
+
+    def _segments(self, found: Found, before: Ints) -> list[int]:
+        """Frames behind zeros that recorders leave where they start."""
         size, is_first = len(SEGMENT_GAP), self._end < 0
         seen = max(0, self._end + len(self._behind) - found.base)
         self._behind += found.data[seen : seen + size - len(self._behind)]
-        previous = np.append(times[:1] if self._last_us is None else self._last_us, times[:-1])[: len(times)]
-        anew = set(np.flatnonzero(times < previous - BACKWARDS_US).tolist())
+        anew = []
         for i in np.flatnonzero(found.starts - STAMP_BYTES - before >= size).tolist():
             gap = self._behind if i == 0 else found.data[int(before[i]) : int(before[i]) + size]
             if gap == SEGMENT_GAP and not (i == 0 and is_first):
-                anew.add(i)
+                anew.append(i)
         if len(found.ends):
             end = int(found.ends[-1])
             self._end, self._behind = found.base + end, found.data[end : end + size]
-        return sorted(anew)
+        return anew
 
 
 class BootTimes:
@@ -98,6 +110,10 @@ class BootTimes:
         times = np.where(last >= 0, clock[np.maximum(last, 0)], first * 1000)
         self._last_ms = int(clock[-1]) // 1000
         return FrameTimes(times, own, rows[is_reboot].tolist(), True)
+
+    def settled(self, clock: FrameTimes, behind: Ints) -> FrameTimes:
+        """The times as they are: a CRC has vouched for each."""
+        return clock
 
     def _said(self, frames: Frames) -> tuple[Ints, Ints]:
         """(rows, time_boot_ms) of the messages of the source that say it."""

@@ -1,5 +1,6 @@
 """Telemetry logs (`.tlog`) and raw MAVLink dumps as message columns, portion by portion, every byte accounted for."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,8 @@ from numpy.typing import NDArray
 from firmware_bridge.columns import FrameGroup, columns_of, fields
 from firmware_bridge.events import clean_text
 from firmware_bridge.framing import Found, Scanner, cut
-from firmware_bridge.log_tables import NO_TIME, LogFormat, Parameter, Portion, Table, Text
-from firmware_bridge.mavlink_clocks import BootTimes, StampTimes
+from firmware_bridge.log_tables import NO_TIME, Damage, LogFormat, Parameter, Portion, Table, Text
+from firmware_bridge.mavlink_clocks import BootTimes, FrameTimes, StampTimes
 from firmware_bridge.mavlink_damage import Between
 from firmware_bridge.tlog_scan import StampedScanner
 from firmware_bridge.tlog_stamps import STAMP_BYTES
@@ -25,6 +26,17 @@ _INTEGER_TYPES = 6  # MAV_PARAM_TYPE: integers up to 32 bits
 Ints = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """Frames held back until the next are there: where in the log they are, their times as read, damage before each."""
+
+    frames: Frames
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    clock: FrameTimes
+    damage: list[tuple[int, Damage]]
+
+
 class _MavlinkReader:
     """What both readers do: gather pieces, find frames, and give them and what lies between as portions."""
 
@@ -37,6 +49,7 @@ class _MavlinkReader:
         self._pending_bytes = 0
         self._end = 0  # of the last portion
         self._boots = 0
+        self._held: _Held | None = None
 
     def feed(self, data: bytes) -> list[Portion]:
         """The next bytes of the log; the portions that they complete."""
@@ -58,28 +71,41 @@ class _MavlinkReader:
         return out
 
     def _portions(self, found: Found, final: bool) -> list[Portion]:
+        """Those before the frames found, whose last time is judged by the next; at the end all."""
         n = len(found.starts)
         before = np.append(self._between.last_end - found.base, found.ends[:-1])[:n]
         frames = cut(found.data, found.starts, found.ends, 0)
         clock = self._times.of(found, frames, before)
-        frames = Frames(frames.data, frames.offsets, clock.time_us)
         rows, damage = self._between.damage(found, before, clock.own, self._scanner.decided, final)
+        out: list[Portion] = []
+        if n:
+            out += self._settled(clock.time_us[:1])
+            lost = [(row, d) for row, d in zip(rows, damage, strict=True) if row < n]
+            self._held = _Held(frames, found.starts + found.base, found.ends + found.base, clock, lost)
+        if final:
+            out += self._settled(np.zeros(0, np.int64))
+            if tail := [d for row, d in zip(rows, damage, strict=True) if row == n]:
+                out.append(Portion(self._end, self._scanner.decided, damage=tail))
+                self._end = self._scanner.decided
+        return out
+
+    def _settled(self, behind: NDArray[np.int64]) -> list[Portion]:
+        """What is held back as portions. behind: see StampTimes.settled."""
+        held, self._held = self._held, None
+        if held is None:
+            return []
+        clock, n = self._times.settled(held.clock, behind), len(held.starts)
+        frames = Frames(held.frames.data, held.frames.offsets, clock.time_us)
         anew = clock.anew[: max(0, MAX_BOOTS - self._boots)]
         self._boots += len(anew)
         out: list[Portion] = []
-        for a, b in pairwise([*([0] if n and 0 not in anew else []), *anew, n]):
-            portion = _portion(
-                frames if b - a == n else frames.slice(a, b), found.starts[a:b] + found.base, clock.is_known
-            )
-            portion.start, portion.end = self._end, int(found.ends[b - 1]) + found.base
-            portion.damage = [d for row, d in zip(rows, damage, strict=True) if a <= row < b]
+        for a, b in pairwise([*([0] if 0 not in anew else []), *anew, n]):
+            portion = _portion(frames if b - a == n else frames.slice(a, b), held.starts[a:b], clock.is_known)
+            portion.start, portion.end = self._end, int(held.ends[b - 1])
+            portion.damage = [d for row, d in held.damage if a <= row < b]
             portion.is_new_boot = a in anew
             self._end = portion.end
             out.append(portion)
-        tail = [d for row, d in zip(rows, damage, strict=True) if row == n]
-        if tail:
-            out.append(Portion(self._end, self._scanner.decided, damage=tail))
-            self._end = self._scanner.decided
         return out
 
 

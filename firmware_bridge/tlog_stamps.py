@@ -53,3 +53,19 @@ def hold(stamps: Ints, own: Flags, last_us: int | None = None) -> Ints:
     if last_us is not None:
         times[last < 0] = last_us
     return times
+
+
+def true_stamps(times: Ints, before: Ints, behind: Ints) -> Ints:
+    """The times without single stamps that cannot be true: those that leave both neighbours by more than BACKWARDS_US
+    while these go on from each other. They take the time of the frame before. The first and the last of all are
+    believed, and so is one behind a stamp that is not.
+
+    before: the two times before, as far as there are such; behind: the one behind, or none. As they were read.
+    """
+    line = np.concatenate([before, times, behind])
+    one, it, then = line[:-2], line[1:-1], line[2:]
+    is_stray = (then >= one - BACKWARDS_US) & ((it > then + BACKWARDS_US) | (it < one - BACKWARDS_US))
+    is_stray[1:] &= ~is_stray[:-1]
+    out = line.copy()
+    out[1:-1][is_stray] = one[is_stray]
+    return out[len(before) : len(before) + len(times)]

@@ -75,7 +75,8 @@ def test_the_frames_of_a_telemetry_log_are_those_that_it_is_read_whole_with(data
     portions = read(TlogReader(), data, [])
     whole = read_tlog(data)
     if whole.stamped:
-        assert frames_of(portions).equals(whole.frames)
+        assert frames_of(portions).data == whole.frames.data  # times: without stamps that cannot be true
+        assert np.array_equal(frames_of(portions).offsets, whole.frames.offsets)
         assert sum(d.size for d in damage(portions)) == whole.junk_bytes
     rest = accounted(data, portions)
     assert rest % 8 == 0 and rest <= 8 * len(frames_of(portions))

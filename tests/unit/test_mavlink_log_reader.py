@@ -97,6 +97,17 @@ def test_a_clock_that_steps_back_a_little_is_no_boot() -> None:
     assert len(read(CLEAN + stamped(195))) == 1
 
 
+@pytest.mark.parametrize("piece_bytes", [64, 500, 7_210, 4 << 20])
+@pytest.mark.parametrize("bit", [40, -40, 61])
+def test_a_single_stamp_that_cannot_be_true_is_no_boot(bit: int, piece_bytes: int) -> None:
+    away = (1 << bit if bit > 0 else -1 << -bit) + T0
+    data = CLEAN[: 90 * ROW] + stamped(90, t0=away) + CLEAN[91 * ROW :]
+    portions = read(data, piece_bytes)
+    assert not any(p.is_new_boot for p in portions)
+    times = [t for p in portions for table in p.tables for t in table.time_us.tolist()]
+    assert times == [T0 + (89 if i == 90 else i) * 100_000 for i in range(200)]
+
+
 def test_twelve_zeros_are_damage_between_boots() -> None:
     first, second = read(CLEAN + bytes(12) + CLEAN)
     assert second.is_new_boot and second.damage == [Damage(len(CLEAN), 12, "zeros")]
