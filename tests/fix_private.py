@@ -88,6 +88,28 @@ def _text(data: bytes, true: TruePlaces) -> Iterator[str]:
                     break
 
 
+def places_in_rows(columns: Iterable[tuple[str, Any]], true: TruePlaces) -> list[str]:
+    """Pairs of columns that tell a true position in one row, in any usual unit. For packed formats, where any bytes
+    may stand in a file: `places_in_bytes` takes 2 % of all megabytes of random bytes for a place."""
+    hits: list[tuple[str, int, tuple[dict[int, float], dict[int, float]]]] = []
+    for name, values in columns:
+        told = np.asarray(values)
+        if told.dtype.kind in "iuf" and told.ndim == 1:
+            for unit in (1e-7,) if told.dtype.kind in "iu" else (1.0, 1e-7, 180 / np.pi):
+                degrees = told.astype(np.float64) * unit
+                found = tuple(
+                    {int(i): float(degrees[i]) for i in np.flatnonzero((degrees >= low) & (degrees <= high))}
+                    for low, high in true.bands()
+                )
+                hits.append((f"{name} * {unit}", len(told), (found[0], found[1])))
+    return [
+        f"{lat_name} and {lon_name}"
+        for lat_name, n, (lats, _) in hits
+        for lon_name, m, (_, lons) in hits
+        if n == m and any(true.is_near(lats[i], lons[i], NEAR_DEG) for i in lats.keys() & lons.keys())
+    ]
+
+
 def coordinates_in_columns(columns: Iterable[tuple[str, Any]], true: TruePlaces) -> list[str]:
     """Columns whose values all lie where the flight was, in degrees, 1e-7 degrees or radians; a single latitude or
     longitude is enough."""

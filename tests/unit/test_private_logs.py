@@ -18,7 +18,7 @@ from firmware_bridge.log_tables import read_all
 from firmware_bridge.tlog import read_tlog
 from hub.export.log_files import Wish, export_log, write_report
 from hub.export.private import EARTH_M, new_seed, unit_vectors
-from tests.fix_private import coordinates_in_columns, places_in_bytes
+from tests.fix_private import coordinates_in_columns, places_in_bytes, places_in_rows
 from tests.fix_private_logs import LOGS, SECRETS, SecretFlight, secret_flight
 
 FLIGHT = secret_flight()
@@ -40,19 +40,21 @@ def export(kind: str, wanted: str, folder: Path, private: bool = True, **more: A
     return [*written.paths, *([report] if report else [])]
 
 
+def table_columns(table: pyarrow.Table) -> Columns:
+    return [(n, c.to_numpy(zero_copy_only=False)) for n, c in zip(table.column_names, table.columns, strict=True)]
+
+
 def unpacked(paths: list[Path]) -> tuple[bytes, Columns]:
     """What the files say: every byte of it uncompressed, and every column of numbers."""
     data, columns = bytearray(), []
     for path in paths:
         if path.suffix == ".parquet":
             table = pyarrow.parquet.read_table(path)
-            columns += [
-                (n, c.to_numpy(zero_copy_only=False)) for n, c in zip(table.column_names, table.columns, strict=True)
-            ]
-            data += b"".join(np.ascontiguousarray(c).tobytes() for _, c in columns if c.dtype.kind in "iuf")
+            columns += table_columns(table)
             sink = io.BytesIO()
             pyarrow.csv.write_csv(table, sink)
             data += sink.getvalue()
+            data += repr(pyarrow.parquet.read_metadata(path).metadata).encode()
         elif path.suffix == ".mcap":
             with path.open("rb") as stream:
                 data += b"\n".join(
@@ -60,10 +62,7 @@ def unpacked(paths: list[Path]) -> tuple[bytes, Columns]:
                     for s, c, m in make_reader(stream).iter_messages()
                 )
         elif path.suffix == ".csv":
-            table = pyarrow.csv.read_csv(path)
-            columns += [
-                (n, c.to_numpy(zero_copy_only=False)) for n, c in zip(table.column_names, table.columns, strict=True)
-            ]
+            columns += table_columns(pyarrow.csv.read_csv(path))
             data += path.read_bytes()
         else:
             data += path.read_bytes()
@@ -136,15 +135,16 @@ def test_no_true_place_survives(kind: str, wanted: str, tmp_path: Path) -> None:
     if wanted == "original":
         columns = log_columns(data)
     assert places_in_bytes(data, FLIGHT.true) == []
-    assert coordinates_in_columns(columns, FLIGHT.true) == []
+    assert coordinates_in_columns(columns, FLIGHT.true) == places_in_rows(columns, FLIGHT.true) == []
     assert [s for s in SECRETS if s.encode() in data] == []
 
 
 @pytest.mark.parametrize("wanted", FORMATS)
 @pytest.mark.parametrize("kind", ["dataflash", "ulog"])
 def test_an_export_that_is_not_private_is_caught_by_the_same_search(kind: str, wanted: str, tmp_path: Path) -> None:
-    data, _ = unpacked(export(kind, wanted, tmp_path, private=False))
-    told = places_in_bytes(data, FLIGHT.true)
+    data, columns = unpacked(export(kind, wanted, tmp_path, private=False))
+    told = places_in_bytes(data, FLIGHT.true) + places_in_rows(columns, FLIGHT.true)
+    assert places_in_rows(columns, FLIGHT.true) or wanted not in ("csv", "parquet", "csv messages", "parquet messages")
     assert told or wanted in ("csv", "mcap")  # there a latitude and its longitude stand far apart in the text
     assert str(FLIGHT.lat[700])[:7].encode() in data or told
 
@@ -173,6 +173,14 @@ def test_the_original_is_a_sound_log_of_the_same_kind_with_the_same_shape(kind: 
     unit = 1e-7 if rows[lat].dtype.kind in "iu" else 1.0
     first = 1_760_000_060_000_000 if kind == "tlog" else 60_000_000
     assert_same_shape(times.astype(float), rows[lat] * unit, rows[lon] * unit, first, FLIGHT)
+
+
+@pytest.mark.parametrize("wanted", ["parquet", "parquet messages"])
+def test_no_seed_brings_a_true_place_back_into_the_values_of_a_table(wanted: str, tmp_path: Path) -> None:
+    for k in range(3):
+        (tmp_path / str(k)).mkdir()
+        _, columns = unpacked(export("dataflash", wanted, tmp_path / str(k), seed=new_seed()))
+        assert coordinates_in_columns(columns, FLIGHT.true) == places_in_rows(columns, FLIGHT.true) == []
 
 
 def test_two_exports_lie_elsewhere_and_one_seed_lays_them_together(tmp_path: Path) -> None:
