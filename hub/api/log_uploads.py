@@ -66,10 +66,9 @@ def upload_key(pepper: bytes, org_id: uuid.UUID) -> Ed25519PrivateKey:
 def take_upload(state: ApiState, who: Actor, path: Path, name: str, aircraft_id: uuid.UUID | None) -> list[bytes]:
     """The logs in an uploaded file, sealed and committed (or known already): their SHA-256s. Problem 422: no log."""
     try:
-        sources = log_sources(path, name)
+        return [_take(state, who, source, aircraft_id) for source in log_sources(path, name)]
     except Refused as e:
         raise invalid(e.reason, f"This is no log that can be imported: {e.detail}".replace(str(path), name)) from None
-    return [_take(state, who, source, aircraft_id) for source in sources]
 
 
 def _take(state: ApiState, who: Actor, source: LogSource, aircraft_id: uuid.UUID | None) -> bytes:

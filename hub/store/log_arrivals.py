@@ -107,6 +107,15 @@ def deliveries(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> list[Deliv
     return [DeliveryRow(*r) for r in rows.fetchall()]
 
 
+def count_parts(conn: Connection, org_id: uuid.UUID, sha256: bytes, stream_id: uuid.UUID) -> int:
+    """How many parts of a log came in one stream."""
+    row = conn.execute(
+        "SELECT count(*) FROM log_parts WHERE org_id = %s AND sha256 = %s AND stream_id = %s",
+        (org_id, sha256, stream_id),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def parts(conn: Connection, org_id: uuid.UUID, sha256: bytes, stream_id: uuid.UUID) -> list[PartRow]:
     """The parts of a log in one stream, by rising offset."""
     rows = conn.execute(

@@ -28,6 +28,8 @@ class Transact(Protocol):
     def __call__(self, work: Callable[[Connection], T], /) -> T: ...
 
 
+MOST_PARTS = 300_000
+"""Of one delivery: 9 GiB in the smallest slices that are made."""
 _BATCHES = 8
 """Envelopes in memory at a time, each at most 1 MiB."""
 
@@ -52,7 +54,12 @@ def whole_parts(parts: list[PartRow], packed_bytes: int) -> list[PartRow]:
 
 
 def packed_pieces(transact: Transact, org_id: uuid.UUID, d: DeliveryRow) -> Iterator[bytes]:
-    """The packed form of a delivery. Missing; each page of envelopes is read in a transaction of its own."""
+    """The packed form of a delivery. Missing; each page of envelopes is read in a transaction of its own.
+
+    Refused("log_damaged"): cut into more parts than any recorder makes, so that listing them would fill our memory.
+    """
+    if (n := transact(lambda conn: log_arrivals.count_parts(conn, org_id, d.sha256, d.stream_id))) > MOST_PARTS:
+        raise Refused("log_damaged", f"{n} parts, at most {MOST_PARTS}")
     found = transact(lambda conn: log_arrivals.parts(conn, org_id, d.sha256, d.stream_id))
     parts = whole_parts(found, d.packed_bytes)
     for at in range(0, len(parts), _BATCHES):

@@ -103,6 +103,13 @@ def test_what_is_no_log_is_refused_with_its_reason(ours: Tenant) -> None:
     assert upload(ours, LOG, "viewer").status_code == 403
 
 
+def test_a_bomb_is_refused_and_leaves_nothing(ours: Tenant) -> None:
+    bomb = zstandard.compress(LOG + bytes(200 << 20))
+    answer = upload(ours, bomb)
+    assert answer.status_code == 422 and answer.json()["type"] == "urn:dbx:problem:log_too_large"
+    assert ours.get("/v1/logs").json()["items"] == []
+
+
 def test_a_log_is_assigned_by_who_may_and_only_to_an_aircraft(ours: Tenant, theirs: Tenant) -> None:
     sha256 = store_log(ours.database, ours.org_id, LOG).hex()
     mine, foreign = ours.database.new_aircraft(ours.org_id), theirs.database.new_aircraft(theirs.org_id)

@@ -12,6 +12,7 @@ import pytest
 from firmware_bridge.log_identity import ids_of_uid
 from hub.store.log_arrivals import log_id
 from hub.store.tenant import tenant
+from hub.worker import log_bytes
 from hub.worker.logs import owner_of
 from shared.frames import Frames
 from shared.ids import new_id
@@ -105,6 +106,31 @@ def test_a_manifest_that_promises_more_than_comes_is_no_bomb(
     log_hub.take_in(aircraft.org_id, hashlib.sha256(data).digest())
     state, reason = log_hub.log(aircraft.org_id, hashlib.sha256(data).digest(), "state, reason")
     assert state == "damaged_in_transit" and "more than the 1000 bytes" in reason
+
+
+def test_a_log_cut_into_crumbs_is_not_listed_in_memory(
+    log_hub: LogHub, aircraft: Recorder, station: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_hub.send(sealed(station, records_of(LOG, part_bytes=1024)))
+    monkeypatch.setattr(log_bytes, "MOST_PARTS", 3)
+    log_hub.take_in(aircraft.org_id, NAME)
+    state, reason = log_hub.log(aircraft.org_id, NAME, "state, reason")
+    assert state == "damaged_in_transit" and "parts, at most 3" in reason
+
+
+def test_overlapping_and_contradicting_parts_are_no_other_log(
+    log_hub: LogHub, aircraft: Recorder, station: Recorder
+) -> None:
+    *parts, manifest = records_of(LOG)
+    first = parts[0]
+    assert isinstance(first, LogPart)
+    lies = [LogPart(NAME, 0, bytes(len(first.packed))), LogPart(NAME, 7, b"between"), LogPart(NAME, 4 << 30, b"far")]
+    log_hub.send(sealed(station, [*lies, *parts, manifest]))
+    log_hub.take_in(aircraft.org_id, NAME)
+    assert log_hub.log(aircraft.org_id, NAME) in ("damaged_in_transit", "arriving")
+    log_hub.send(sealed(log_hub.station(aircraft.org_id, "Other"), [*parts, manifest]))
+    log_hub.take_in(aircraft.org_id, NAME)
+    assert log_hub.log(aircraft.org_id, NAME) in ("parsed", "unassigned")
 
 
 @pytest.mark.parametrize("data", [b"no log at all " * 500, b"", b"\xa3\x95" * 5000, LOG[:60]])
