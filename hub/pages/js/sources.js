@@ -6,12 +6,13 @@ import { clock, count, duration, isRealTime, number, words } from "./format.js";
 const KINDS = { onboard: "the autopilot's own log", telemetry: "a ground station's log", live: "the live stream" };
 const METHODS = { origin: "the flight is known from it", boot: "laid over it by the time since boot", content: "laid over it by what both recorded", utc: "laid over it by the time of day" };
 const FEW = 4;
+const UNIT = /_(deg|m|mps2?|rad|radps|ut|pa|pct|v|a|mah|us)$/;
 
 const span = (s, start) => (isRealTime(s.from_utc_us) ? `${clock(s.from_utc_us)} to ${clock(s.to_utc_us)}` : `T+${number((s.from_utc_us - start) / 1e6)} to T+${number((s.to_utc_us - start) / 1e6)}\u202fs`);
 
 function channels(names) {
   if (!names) return "all channels";
-  return names.length > FEW ? count(names.length, "channel") : names.map((n) => words(n.replace(/_[a-z0-9]+$/, "")).toLowerCase()).join(", ");
+  return names.length > FEW ? count(names.length, "channel") : names.map((n) => words(n.replace(UNIT, "")).toLowerCase()).join(", ");
 }
 
 /** Spans of one source that say the same of their channels, as one line each. */
