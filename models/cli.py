@@ -57,8 +57,8 @@ def _train(args: argparse.Namespace) -> int:
         return 1
     print(f"reading {args.data} ...", file=sys.stderr)
     flights = read_flights(args.data)
-    print(f"training on {sum(not f.fault for f in flights)} nominal of {len(flights)} flights ...", file=sys.stderr)
-    bundle, manifest = train(flights, key, datetime.datetime.now(datetime.UTC))
+    print(f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr)
+    bundle, manifest, _ = train(flights, key, datetime.datetime.now(datetime.UTC))
     args.out.write_bytes(bundle)
     print(json.dumps(describe(manifest) | {"bundle_bytes": len(bundle)}, indent=2))
     return 0
@@ -77,9 +77,8 @@ def _settle_key(trusted: Path, public: bytes, replace: bool) -> bool:
 def _evaluate(args: argparse.Namespace) -> int:
     from models.dataset import read_flights
     from models.evaluate import cross_validate
-    from models.train import RULE
 
-    print(json.dumps(cross_validate(read_flights(args.data), RULE).summary(), indent=2))
+    print(json.dumps(cross_validate(read_flights(args.data)).summary(), indent=2))
     return 0
 
 

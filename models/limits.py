@@ -1,0 +1,80 @@
+"""How far healthy flights go: the nominal range of every feature for every class of aircraft.
+
+From healthy vectors alone (nominal flights, hard negatives, flights before their fault): the median and the farthest
+above and below it, no less than what real sensors differ by, widened by how far the flights of one site went beyond the
+range of all others (an honest guess of how far flights of a site never seen will go).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset import Flight
+from shared.features import FEATURES
+from shared.scoring import Nominal, ratios
+
+FLOOR_BY_UNIT = {
+    "m/s2": 0.15, "rad/s": 0.01, "uT": 3.0, "us": 25.0, "m": 1.0, "m/s": 0.4, "1/min": 60.0, "%": 3.0, "rad": 0.06,
+    "V": 0.1, "1/s": 1.0, "share": 0.15, "1": 0.1, "enum GPS_FIX_TYPE": 0.3, "enum MAV_STATE": 0.3,
+}  # fmt: skip
+"""No nominal range is narrower: simulated sensors are cleaner than real ones."""
+LEAST_MARGIN, BEYOND = 1.2, 1.1
+_FLOOR = np.array([FLOOR_BY_UNIT[f.unit] for f in FEATURES])
+Range = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def fit_limits(flights: Sequence[Flight], threshold: float = 1.0, critical: float = 1.0) -> dict[str, Nominal]:
+    """Nominal ranges per class, margins included. ValueError when a class has no healthy vector."""
+    margin = _margins(flights)
+    return {
+        aircraft: Nominal(median.astype(np.float32), (high * margin).astype(np.float32),
+                          (low * margin).astype(np.float32), threshold, critical)
+        for aircraft, (median, high, low) in _ranges(flights).items()
+    }  # fmt: skip
+
+
+def _ranges(flights: Sequence[Flight]) -> dict[str, Range]:
+    """(median, farthest above, farthest below) of each feature that lasted two vectors; infinite where a class never had
+    the feature."""
+    out: dict[str, Range] = {}
+    for aircraft in sorted({f.aircraft for f in flights}):
+        rows = [f.vectors[f.healthy()].astype(np.float64) for f in flights if f.aircraft == aircraft]
+        rows = [r for r in rows if len(r) > 1]
+        if not rows:
+            raise ValueError(f"there is no healthy flight of a {aircraft} to learn from")
+        known = np.concatenate(rows)
+        seen = np.isfinite(known).any(axis=0)
+        median, high, low = np.zeros(len(FEATURES)), np.full(len(FEATURES), np.inf), np.full(len(FEATURES), np.inf)
+        median[seen] = np.nanmedian(known[:, seen], axis=0)
+        above = np.fmax.reduce([np.fmax.reduce(np.minimum(r[1:], r[:-1]), axis=0) for r in rows])
+        below = np.fmin.reduce([np.fmin.reduce(np.maximum(r[1:], r[:-1]), axis=0) for r in rows])
+        high[seen] = np.fmax(above[seen] - median[seen], _FLOOR[seen])
+        low[seen] = np.fmax(median[seen] - below[seen], _FLOOR[seen])
+        out[aircraft] = median, high, low
+    return out
+
+
+def _margins(flights: Sequence[Flight]) -> NDArray[np.float64]:
+    """[features]: BEYOND times the largest ratio that lasted two vectors in a healthy flight by the range of the others'
+    sites, at least LEAST_MARGIN."""
+    worst = np.zeros(len(FEATURES))
+    for site in sorted({f.site for f in flights}):
+        try:
+            ranges = _ranges([f for f in flights if f.site != site])
+        except ValueError:
+            continue
+        for flight in flights:
+            if flight.site == site and flight.aircraft in ranges:
+                worst = np.maximum(worst, _lasting(flight, ranges))
+    return np.maximum(LEAST_MARGIN, BEYOND * worst)
+
+
+def _lasting(flight: Flight, ranges: Mapping[str, Range]) -> NDArray[np.float64]:
+    median, high, low = (x.astype(np.float32) for x in ranges[flight.aircraft])
+    shares = np.abs(ratios(flight.vectors[flight.healthy()], Nominal(median, high, low, 1.0, 1.0)))
+    if len(shares) < 2:
+        return np.zeros(len(FEATURES))
+    return np.asarray(np.minimum(shares[1:], shares[:-1]).max(axis=0), np.float64)
+
+

@@ -1,0 +1,262 @@
+"""Signals: physical consistencies of a flight at 10 Hz, from which features are reduced (`shared.features`).
+
+Each is one quantity per tick: a command against its response, one sensor against another, a rate against the change of
+what it is the rate of, or a plain level. Every signal is causal and looks back at most REACH ticks, so that a flight in
+pieces gives what it gives whole. NaN where a channel is absent. Units are SI; axes forward-right-down and north-east-down.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.channels import GRID_HZ
+
+Array = NDArray[np.float64]
+Channels = Mapping[str, NDArray[np.floating]]
+REACH = 100
+"""Ticks that a signal may look back."""
+G_MPS2 = 9.80665
+_METRES_PER_DEGREE = 111_195.0
+_SEC = GRID_HZ
+HEALTH_BITS = {"gyro": 0, "accel": 1, "mag": 2, "pressure": 3, "airspeed": 4, "gps": 5, "rc": 16, "ahrs": 21, "battery": 25}
+"""MAV_SYS_STATUS_SENSOR, MAVLink common: bit numbers."""
+_DRIVEN_US = 1_100.0
+_IDLE_US = 1_000.0
+
+
+def trailing_mean(x: Array, n: int) -> Array:
+    """Mean of the present ones of the last n ticks [.., T]; NaN where none is."""
+    present = np.isfinite(x)
+    total, count = np.cumsum(np.where(present, x, 0.0), axis=-1), np.cumsum(present, axis=-1)
+    total[..., n:], count[..., n:] = total[..., n:] - total[..., :-n], count[..., n:] - count[..., :-n]
+    return np.asarray(total / np.where(count > 0, count, np.nan))
+
+
+def change(x: Array, n: int) -> Array:
+    """Per second, over the last n ticks; NaN in the first n."""
+    out = np.full(x.shape, np.nan)
+    out[..., n:] = (x[..., n:] - x[..., :-n]) * (GRID_HZ / n)
+    return out
+
+
+def earlier(x: Array, n: int) -> Array:
+    """The value n ticks ago."""
+    out = np.full(x.shape, np.nan)
+    out[..., n:] = x[..., :-n]
+    return out
+
+
+def wrapped(angle: Array) -> Array:
+    """The same angle in [-pi, pi)."""
+    return np.asarray((angle + np.pi) % (2 * np.pi) - np.pi)
+
+
+class _Ticks:
+    """Channels by name as float64 [T] or [size, T]; NaN where absent."""
+
+    def __init__(self, channels: Channels, n: int) -> None:
+        self._channels, self.n = channels, n
+
+    def __call__(self, name: str) -> Array:
+        values = self._channels.get(name)
+        return np.full(self.n, np.nan) if values is None else np.asarray(values, np.float64)
+
+    def rows(self, name: str, size: int) -> Array:
+        values = self._channels.get(name)
+        return np.full((size, self.n), np.nan) if values is None else np.asarray(values, np.float64)[:, :size].T
+
+    def xyz(self, pattern: str) -> Array:
+        return np.stack([self(pattern.replace("?", axis)) for axis in "xyz"])
+
+
+def signals(channels: Channels) -> dict[str, Array]:
+    """All signals [T] of channels [T] (or [T, size]); those whose channels are absent are all NaN."""
+    n = len(next(iter(channels.values()))) if channels else 0
+    c = _Ticks(channels, n)
+    with np.errstate(all="ignore"):
+        return _attitude(c) | _inertial(c) | _compass(c) | _height(c) | _satellites(c) | _health(c) | _drive(c) | _air(c)
+
+
+def flying(channels: Channels) -> NDArray[np.bool_]:
+    """[T]: armed, and more than 1.5 m above home or faster than 4 m/s; unknown counts as not."""
+    n = len(next(iter(channels.values())))
+    c = _Ticks(channels, n)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((c("armed") > 0.5) & ((c("alt_rel_m") > 1.5) | (c("groundspeed_mps") > 4.0)))
+
+
+def _attitude(c: _Ticks) -> dict[str, Array]:
+    roll, pitch = c("roll_rad"), c("pitch_rad")
+    p, q, r = c("roll_rate_radps"), c("pitch_rate_radps"), c("yaw_rate_radps")
+    targets = [c(f"{a}_rate_target_radps") for a in ("roll", "pitch")]
+    untracked = [
+        np.sqrt(trailing_mean((rate - earlier(t, 1)) ** 2, 6 * _SEC) / (trailing_mean(t * t, 6 * _SEC) + 1e-4))
+        for rate, t in zip((p, q), targets, strict=True)
+    ]
+    return {
+        "roll_error": roll - earlier(c("roll_target_rad"), 3),
+        "pitch_error": pitch - earlier(c("pitch_target_rad"), 3),
+        "roll_rate": p, "pitch_rate": q, "yaw_rate": r,
+        "roll_untracked": untracked[0], "pitch_untracked": untracked[1],
+        "tilt": np.arccos(np.clip(np.cos(roll) * np.cos(pitch), -1, 1)),
+    }  # fmt: skip
+
+
+def _rough(x: Array, n: int = 5) -> Array:
+    """Length of what a vector [3, T] differs from its mean of the last n ticks by."""
+    return np.asarray(np.linalg.norm(x - trailing_mean(x, n), axis=0))
+
+
+def _alive(x: Array) -> Array:
+    """Summed range of a vector [3, T] over 2 s: 0 when the sensor has stopped."""
+    span = np.zeros(x.shape[1])
+    n = 2 * _SEC
+    held = np.concatenate([np.full((3, n - 1), np.nan), x], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(held, n, axis=1)
+    span = (windows.max(axis=2) - windows.min(axis=2)).sum(axis=0)
+    return np.asarray(span)
+
+
+def _to_ned(c: _Ticks, v: Array) -> Array:
+    """A body vector [3, T] in north, east, down."""
+    roll, pitch, yaw = c("roll_rad"), c("pitch_rad"), c("yaw_rad")
+    cr, sr, cp, sp, cy, sy = np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
+    ahead, across = cp * v[0] + sp * (sr * v[1] + cr * v[2]), cr * v[1] - sr * v[2]
+    return np.stack([cy * ahead - sy * across, sy * ahead + cy * across, -sp * v[0] + cp * (sr * v[1] + cr * v[2])])
+
+
+def _to_body(c: _Ticks, v: Array) -> Array:
+    """A vector [3, T] in north, east, down turned into the body's axes."""
+    roll, pitch, yaw = c("roll_rad"), c("pitch_rad"), c("yaw_rad")
+    cr, sr, cp, sp, cy, sy = np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
+    ahead, across = cy * v[0] + sy * v[1], -sy * v[0] + cy * v[1]
+    below = sp * ahead + cp * v[2]
+    return np.stack([cp * ahead - sp * v[2], cr * across + sr * below, -sr * across + cr * below])
+
+
+def _inertial(c: _Ticks) -> dict[str, Array]:
+    acc, acc2 = c.xyz("acc_?_mps2"), c.xyz("acc2_?_mps2")
+    gyro, gyro2 = c.xyz("gyro_?_radps"), c.xyz("gyro2_?_radps")
+    rates = np.stack([c("roll_rate_radps"), c("pitch_rate_radps"), c("yaw_rate_radps")])
+    moved = np.stack([change(c(f"vel_{a}_mps"), _SEC) for a in ("north", "east", "down")])
+    out: dict[str, Array] = {}
+    fallen = moved - np.array([[0.0], [0.0], [G_MPS2]])
+    expected = _to_body(c, fallen)
+    for name, force in (("acc", acc), ("acc2", acc2)):
+        off = trailing_mean(force, _SEC) - trailing_mean(expected, 5)
+        out |= {f"{name}_residual_{axis}": off[i] for i, axis in enumerate("xyz")}
+        out[f"{name}_residual"] = np.linalg.norm(off, axis=0)
+    apart, turned = trailing_mean(acc, 5) - trailing_mean(acc2, 5), trailing_mean(gyro, 5) - trailing_mean(gyro2, 5)
+    off_rate = trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC)
+    for i, axis in enumerate("xyz"):
+        out |= {f"acc_apart_{axis}": apart[i], f"gyro_apart_{axis}": turned[i], f"gyro_off_{axis}": off_rate[i]}
+    return out | {
+        "acc_apart": np.linalg.norm(apart, axis=0), "gyro_apart": np.linalg.norm(turned, axis=0),
+        "gyro_apart_rough": _rough(gyro - gyro2, 20), "acc_rough": _rough(acc), "gyro_rough": _rough(gyro),
+        "acc_alive": np.fmin(_alive(acc), _alive(acc2)), "gyro_alive": np.fmin(_alive(gyro), _alive(gyro2)),
+        "vibe_x": c("vibe_x_mps2"), "vibe_y": c("vibe_y_mps2"), "vibe_z": c("vibe_z_mps2"),
+        "clipping": change(c("clip_count"), _SEC),
+    }  # fmt: skip
+
+
+def _compass(c: _Ticks) -> dict[str, Array]:
+    mag, mag2 = c.xyz("mag_?_ut"), c.xyz("mag2_?_ut")
+    field, field2 = _to_ned(c, mag), _to_ned(c, mag2)
+    return {
+        "mag_strength": np.linalg.norm(mag, axis=0), "mag2_strength": np.linalg.norm(mag2, axis=0),
+        "mag_north": field[0], "mag_east": field[1], "mag2_east": field2[1],
+        "mag_apart": np.linalg.norm(mag - mag2, axis=0),
+    }  # fmt: skip
+
+
+def _height_m(pressure_pa: Array) -> Array:
+    """Height in the standard atmosphere (ICAO) of a static pressure."""
+    return np.asarray(44_330.0 * (1 - (np.where(pressure_pa > 10_000, pressure_pa, np.nan) / 101_325.0) ** 0.1903))
+
+
+def _height(c: _Ticks) -> dict[str, Array]:
+    baro, baro2 = _height_m(c("baro_pa")), _height_m(c("baro2_pa"))
+    alt, down, gps = c("alt_msl_m"), c("vel_down_mps"), c("gps_alt_msl_m")
+    gps = np.where(c("gps_fix") >= 3, gps, np.nan)
+    sink = trailing_mean(down, _SEC)
+    still = np.where(np.isfinite(baro), _alive(np.stack([baro, baro * 0, baro * 0])) == 0, np.nan)
+    return {
+        "baro_climb_error": change(baro, _SEC) + sink, "baro2_climb_error": change(baro2, _SEC) + sink,
+        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": still,
+        "baro_apart": baro - baro2,
+        "alt_climb_error": change(alt, _SEC) + sink,
+        "gps_above_baro": gps - baro, "gps_above_baro2": gps - baro2, "gps_above_estimate": gps - alt,
+    }  # fmt: skip
+
+
+def _satellites(c: _Ticks) -> dict[str, Array]:
+    has_fix = c("gps_fix") >= 3
+    lat, lon = (np.where(has_fix, c(f"gps_{a}_deg"), np.nan) for a in ("lat", "lon"))
+    east_m = _METRES_PER_DEGREE * np.cos(np.radians(c("lat_deg")))
+    north, east = (lat - c("lat_deg")) * _METRES_PER_DEGREE, (lon - c("lon_deg")) * east_m
+    course, speed = np.radians(c("gps_course_deg")), np.where(has_fix, c("gps_speed_mps"), np.nan)
+    vel_n, vel_e = c("vel_north_mps"), c("vel_east_mps")
+    jump = np.hypot(north - trailing_mean(north, 30), east - trailing_mean(east, 30))
+    wrong = np.hypot(speed * np.cos(course) - trailing_mean(vel_n, 3), speed * np.sin(course) - trailing_mean(vel_e, 3))
+    return {
+        "gps_jump": jump, "gps_offset": np.hypot(north, east), "gps_velocity_error": wrong,
+        "gps_speed_error": speed - np.hypot(vel_n, vel_e),
+        "gps_fix": np.fmin(c("gps_fix"), 3), "gps_satellites": np.fmin(c("gps_satellites"), 12),
+        "gps_hdop": np.fmax(c("gps_hdop"), 1.0), "gps_hacc": np.fmax(c("gps_hacc_m"), 1.0),
+        "gps_sacc": np.fmax(c("gps_sacc_mps"), 0.5),
+    }  # fmt: skip
+
+
+def _health(c: _Ticks) -> dict[str, Array]:
+    health, enabled = c("sensors_health"), c("sensors_enabled")
+    known = np.isfinite(health)
+    good, used = np.nan_to_num(health).astype(np.int64), np.nan_to_num(enabled, nan=-1).astype(np.int64)
+    out = {
+        f"{name}_unhealthy": np.where(known, ((~good >> bit) & (used >> bit) & 1).astype(np.float64), np.nan)
+        for name, bit in HEALTH_BITS.items()
+    }
+    ratios = {f"ekf_{k}": c(f"ekf_{k}_ratio") for k in ("velocity", "position", "height", "compass", "airspeed")}
+    return out | ratios | {"system_status": c("system_status"), "volts": c("battery_v")}
+
+
+def _drive(c: _Ticks) -> dict[str, Array]:
+    pulses, rpm = c.rows("motor_output_us", 8), c.rows("motor_rpm", 8)
+    response = np.log(np.fmax(rpm, 50.0) / np.fmax(pulses - _IDLE_US, 50.0))
+    out = {"throttle": c("throttle_pct"), "thrust_target": c("thrust_target"), "rotor_speed": rpm[0]}
+    for i in range(4):
+        out[f"output_{i + 1}"] = pulses[i]
+    for group, first in (("a", 0), ("b", 4)):
+        some = pulses[first : first + 4]
+        driven = _all_driven(some)
+        spins = driven & (np.where(np.isfinite(rpm[first : first + 4]), rpm[first : first + 4], 0).max(axis=0) > 500)
+        answer = trailing_mean(np.where(spins, response[first : first + 4], np.nan), _SEC)
+        some = np.where(driven, some, np.nan)
+        apart = trailing_mean(some - np.nanmean(some, axis=0), 15)
+        out |= {
+            f"outputs_{group}_spread": np.nanmax(apart, axis=0) - np.nanmin(apart, axis=0),
+            f"rotors_{group}_slowest": np.nanmin(answer - np.nanmedian(answer, axis=0), axis=0),
+            f"rotors_{group}_response": np.nanmin(answer, axis=0),
+        }
+    return out
+
+
+def _all_driven(pulses: Array) -> NDArray[np.bool_]:
+    """[T]: whether all of [k, T] that give anything were driven for a second and a half: no rotor is spinning up or down."""
+    lowest = np.where(np.isfinite(pulses).any(axis=0), np.nanmin(pulses, axis=0), -np.inf)
+    n = 15
+    held = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.full(n - 1, -np.inf), lowest]), n)
+    return np.asarray(held.min(axis=1) > _DRIVEN_US)
+
+
+def _air(c: _Ticks) -> dict[str, Array]:
+    speed, blows = c("wind_speed_mps"), np.radians(c("wind_from_deg"))
+    vel_n, vel_e, down = c("vel_north_mps"), c("vel_east_mps"), c("vel_down_mps")
+    through = np.sqrt((vel_n + speed * np.cos(blows)) ** 2 + (vel_e + speed * np.sin(blows)) ** 2 + down**2)
+    airspeed = c("airspeed_mps")
+    fast = np.where(airspeed > 5, airspeed, np.hypot(vel_n, vel_e))
+    energy_climb = change(trailing_mean(c("alt_msl_m") + fast**2 / (2 * G_MPS2), 5), 15)
+    return {
+        "airspeed_error": airspeed - through, "energy_climb": energy_climb,
+        "thrust_unanswered": 0.05 * trailing_mean(c("throttle_pct"), 30) - trailing_mean(energy_climb, 30),
+    }  # fmt: skip
