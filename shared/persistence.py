@@ -41,6 +41,11 @@ class Persistence:
         self._recent: deque[tuple[int, float] | None] = deque(maxlen=rule.of)
         self._open: Episode | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an episode has begun and not ended."""
+        return self._open is not None
+
     def update(self, at_us: int, score: float | None) -> Episode | None:
         """Take the score at `at_us` (None: not in flight). Gives the episode that begins now (`is_open`) or has ended."""
         is_hit = score is not None and score > self._threshold
