@@ -77,7 +77,7 @@ class FindingEngine:
         self._session = session or self._session
         columns = columns_of(frames, _SOURCE_IDS)
         grid = self._grid(frames, columns, known, until_us)
-        sensed = self._sensed.read(columns, (known.sysid, known.compid), grid.tick_us) if len(grid.tick_us) else {}
+        sensed = self._sensed.read(columns, (known.sysid, known.compid), grid.tick_us)
         findings: list[Finding] = []
         values = {**physical(grid.values), **sensed}
         for first, last in _runs(grid.tick_us):

@@ -9,16 +9,21 @@ from shared.records import Finding
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A finding, the SHAP values of its worst window, and its span in s after the first data."""
+    """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), and its span
+    in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
 
     finding: Finding
     shap: list[dict[str, Any]]
     span_s: tuple[float, float]
+    likeliest: str = ""
+    kind_probability: float = 0.0
+    probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisResult:
-    """What the model says of a flight. windows: scored ones; worst_score: of one window; shap_values: of that window.
+    """What the model says of a flight. windows: vectors scored, one a second; worst_score: of one, worst_s after the first
+    data; shap_values: of that one, for explained_kind.
 
     risk_score: 0..1; 0.5 at the threshold, 0.8 at the critical limit. scored_as: the class whose nominal values were
     used, '' when the model knows none for it.
@@ -29,11 +34,12 @@ class AnalysisResult:
     scored_as: str
     windows: int = 0
     worst_score: float = 0.0
-    worst_s: tuple[float, float] = (0.0, 0.0)
+    worst_s: float = 0.0
     threshold: float = 0.0
     risk_score: float = 0.0
     risk_level: str = "LOW"
     shap_values: list[dict[str, Any]] = field(default_factory=list)
+    explained_kind: str = ""
     findings: tuple[Explained, ...] = ()
     report: str = ""
 
