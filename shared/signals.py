@@ -260,3 +260,47 @@ def _air(c: _Ticks) -> dict[str, Array]:
         "airspeed_error": airspeed - through, "energy_climb": energy_climb,
         "thrust_unanswered": 0.05 * trailing_mean(c("throttle_pct"), 30) - trailing_mean(energy_climb, 30),
     }  # fmt: skip
+
+
+def _all(pattern: str, axes: str = "xyz") -> tuple[str, ...]:
+    return tuple(pattern.replace("?", a) for a in axes)
+
+
+_ATTITUDE = ("roll_rad", "pitch_rad", "yaw_rad")
+_VELOCITY = ("vel_north_mps", "vel_east_mps", "vel_down_mps")
+_ACC, _ACC2, _GYRO, _GYRO2 = _all("acc_?_mps2"), _all("acc2_?_mps2"), _all("gyro_?_radps"), _all("gyro2_?_radps")
+_MAG, _MAG2 = _all("mag_?_ut"), _all("mag2_?_ut")
+_RATES = ("roll_rate_radps", "pitch_rate_radps", "yaw_rate_radps")
+_FIX = ("gps_lat_deg", "gps_lon_deg", "lat_deg", "lon_deg")
+CHANNELS_OF: dict[str, tuple[str, ...]] = {
+    "roll_error": ("roll_rad", "roll_target_rad"), "pitch_error": ("pitch_rad", "pitch_target_rad"),
+    "roll_rate": ("roll_rate_radps",), "pitch_rate": ("pitch_rate_radps",), "yaw_rate": ("yaw_rate_radps",),
+    "roll_untracked": ("roll_rate_radps", "roll_rate_target_radps"),
+    "pitch_untracked": ("pitch_rate_radps", "pitch_rate_target_radps"), "tilt": ("roll_rad", "pitch_rad"),
+    **{f"acc_residual{s}": (*_ACC, *_VELOCITY, *_ATTITUDE) for s in ("", "_x", "_y", "_z")},
+    **{f"acc2_residual{s}": (*_ACC2, *_VELOCITY, *_ATTITUDE) for s in ("", "_x", "_y", "_z")},
+    **{f"acc_apart{s}": (*_ACC, *_ACC2) for s in ("", "_x", "_y", "_z")},
+    **{f"gyro_apart{s}": (*_GYRO, *_GYRO2) for s in ("", "_x", "_y", "_z", "_rough")},
+    **{f"gyro_off_{a}": (*_GYRO, *_RATES) for a in "xyz"},
+    "acc_rough": _ACC, "gyro_rough": _GYRO, "acc_alive": (*_ACC, *_ACC2), "gyro_alive": (*_GYRO, *_GYRO2),
+    **{f"vibe_{a}": (f"vibe_{a}_mps2",) for a in "xyz"}, "clipping": ("clip_count",),
+    "mag_strength": _MAG, "mag2_strength": _MAG2, "mag_north": (*_MAG, *_ATTITUDE), "mag_east": (*_MAG, *_ATTITUDE),
+    "mag2_east": (*_MAG2, *_ATTITUDE), "mag_apart": (*_MAG, *_MAG2),
+    "baro_climb_error": ("baro_pa", "vel_down_mps"), "baro2_climb_error": ("baro2_pa", "vel_down_mps"),
+    "baro_rough": ("baro_pa",), "baro_still": ("baro_pa",), "baro_apart": ("baro_pa", "baro2_pa"),
+    "alt_climb_error": ("alt_msl_m", "vel_down_mps"), "gps_above_baro": ("gps_alt_msl_m", "baro_pa"),
+    "gps_above_baro2": ("gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_alt_msl_m", "alt_msl_m"),
+    "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_speed_mps", "gps_course_deg", *_VELOCITY),
+    "gps_speed_error": ("gps_speed_mps", *_VELOCITY), "gps_fix": ("gps_fix",), "gps_satellites": ("gps_satellites",),
+    "gps_hdop": ("gps_hdop",), "gps_hacc": ("gps_hacc_m",), "gps_sacc": ("gps_sacc_mps",),
+    **{f"{name}_unhealthy": ("sensors_health", "sensors_enabled") for name in HEALTH_BITS},
+    **{f"ekf_{k}": (f"ekf_{k}_ratio",) for k in ("velocity", "position", "height", "compass", "airspeed")},
+    "system_status": ("system_status",), "volts": ("battery_v",), "throttle": ("throttle_pct",),
+    "thrust_target": ("thrust_target",), "rotor_speed": ("motor_rpm",),
+    **{f"output_{i}": ("motor_output_us",) for i in range(1, 5)},
+    **{f"outputs_{g}_spread": ("motor_output_us",) for g in "ab"},
+    **{f"rotors_{g}_{what}": ("motor_rpm", "motor_output_us") for g in "ab" for what in ("slowest", "response")},
+    "airspeed_error": ("airspeed_mps", "wind_speed_mps", "wind_from_deg", *_VELOCITY),
+    "energy_climb": ("alt_msl_m", "airspeed_mps"), "thrust_unanswered": ("throttle_pct", "alt_msl_m", "airspeed_mps"),
+}  # fmt: skip
+"""Signal -> the channels (and sensed quantities) that it is made of."""
