@@ -13,7 +13,7 @@ from agent import store
 from agent.policy import Totals
 from agent.sealing import Chain, Content, Signer, seal
 from agent.session import Identity, RecorderState, pack_state
-from agent.tally import Source, Tally, count
+from agent.tally import RESTART_SPAN, Source, Tally, count
 from agent.waiting import Loss
 from shared import batch as wire
 from shared import envelope
@@ -92,7 +92,7 @@ class Change:
         state, counts = self.state, self.pending.counts
         tally, state.wire = count(frames, state.wire)
         tally.bad_crc, tally.junk_bytes = counts.bad_crc, counts.junk_bytes
-        tally.wire_lost -= self.pending.left_out  # those came
+        self._explain_losses(tally)
         covered = state.covered_us if state.covered_us is not None else int(frames.time_us.min()) - 1
         until = max(covered, int(frames.time_us.max()))
         content = Content(
@@ -103,7 +103,13 @@ class Change:
         )  # fmt: skip
         state.covered_us = until
         self._put(content, tally)
-        self.pending.counts, self.pending.left_out = Counts(), Counter()
+        self.pending.counts = Counts()
+
+    def _explain_losses(self, tally: Tally) -> None:
+        """What was left out by rule did come. What is left of it may lie before the first frame of the next batch."""
+        left_out, lost = self.pending.left_out, tally.wire_lost
+        tally.wire_lost = lost - left_out
+        self.pending.left_out = Counter({source: min(n, RESTART_SPAN) for source, n in (left_out - lost).items()})
 
     def put_records(self, records: tuple[Record, ...]) -> None:
         """Seal records into one batch of the alert lane."""

@@ -53,6 +53,20 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--summary", type=Path, help="write what the run came to into this file, as JSON")
     verb.set_defaults(call=_run)
 
+    verb = verbs.add_parser("import", parents=[common], help="queue recorded logs: files, or folders and all below")
+    verb.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    verb.add_argument("--aircraft", help="whose logs they are: name or id (default: by the hardware ids in them)")
+    verb.add_argument("--dry-run", action="store_true", help="say what would be done")
+    verb.set_defaults(call=_import)
+
+    verb = verbs.add_parser("sync", parents=[common], help="send imported logs until the hub has receipted all")
+    verb.add_argument("--timeout", type=float, default=3600, help="give up after so many seconds")
+    verb.set_defaults(call=_sync)
+
+    verb = verbs.add_parser("card", parents=[common], help="say whether every log on a card is whole in the hub")
+    verb.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    verb.set_defaults(call=_card)
+
     for name, call, text in (
         ("status", _status, "what the running agent is doing"),
         ("doctor", _doctor, "check link, rights, disk, store, clock, certificate, broker"),
@@ -99,8 +113,13 @@ def _enroll(args: argparse.Namespace, settings: AgentSettings) -> int:
     except IdentityError as e:
         print(f"dbx agent enroll: {e}", file=sys.stderr)
         return FAILED
-    facts = {"aircraft_id": str(made.aircraft_id), "org_id": str(made.org_id), "key_id": made.signer.key_id.hex()}
-    _say(args, facts, f"enrolled as aircraft {made.aircraft_id}; keys in {made.folder}")
+    facts = {
+        "kind": made.kind,
+        "aircraft_id": str(made.aircraft_id),
+        "org_id": str(made.org_id),
+        "key_id": made.signer.key_id.hex(),
+    }
+    _say(args, facts, f"enrolled as {made.kind} {made.aircraft_id}; keys in {made.folder}")
     return OK
 
 
@@ -195,6 +214,24 @@ def _status(args: argparse.Namespace, settings: AgentSettings) -> int:
         text.append(f"  TROUBLE: {facts['write_trouble']} {facts['fatal']}")
     _say(args, facts, "\n".join(text))
     return OK if facts["is_running"] and facts["age_s"] < _STALE_S else FAILED
+
+
+def _import(args: argparse.Namespace, settings: AgentSettings) -> int:
+    from agent.imports_cli import import_logs
+
+    return import_logs(args, settings)
+
+
+def _sync(args: argparse.Namespace, settings: AgentSettings) -> int:
+    from agent.imports_cli import sync_logs
+
+    return sync_logs(args, settings)
+
+
+def _card(args: argparse.Namespace, settings: AgentSettings) -> int:
+    from agent.imports_cli import judge_card
+
+    return judge_card(args, settings)
 
 
 def _doctor(args: argparse.Namespace, settings: AgentSettings) -> int:

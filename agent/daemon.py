@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,12 +23,15 @@ from agent.directives import Refusal, policy_from
 from agent.findings import FindingEngine
 from agent.https import HttpsUplink
 from agent.identity import Identity
+from agent.imports_thread import ImportsThread
 from agent.link import LinkReader
 from agent.offload import Offload
+from agent.offload_handover import take_over
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
 from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
 from agent.repeated import Repeated
+from agent.sending import Outbox
 from agent.settings import AgentSettings
 from agent.source import LinkSource, LogSource
 from agent.uplink import Uplink
@@ -58,6 +62,7 @@ class AnyUplink(Protocol):
     directives: "Any"
 
     def wake(self) -> None: ...
+    def send_too(self, imports: Outbox) -> None: ...
     def run(self, stop: threading.Event) -> None: ...
 
 
@@ -70,6 +75,7 @@ class Daemon:
         self.identity = identity
         self.fatal = ""
         self.stop = threading.Event()
+        self._end_link = threading.Event()
         self._end_uplink = threading.Event()
         self._threads: list[threading.Thread] = []
         self._status_trouble = Repeated(log, "status not written", "status written again")
@@ -140,13 +146,10 @@ class Daemon:
         if not settings.offload.enabled or self.reader is None or not settings.link.is_writable:
             return None
         folder = settings.data_dir / "offload"
-        offload = Offload(settings.offload, folder, self.pipeline.companion.say, self._take_log, self._is_live_waiting)
+        take = partial(take_over, settings.data_dir, settings.identity_dir)
+        offload = Offload(settings.offload, folder, self.pipeline.companion.say, take, self._is_live_waiting)
         self.reader.tap = offload.tap
         return offload
-
-    def _take_log(self, path: Path) -> bool:
-        """A log that an offload has fetched. Whether the import has taken it over."""
-        return False
 
     def _is_live_waiting(self) -> bool:
         """Whether live batches wait though the hub is reached: the machine or its network has enough to do."""
@@ -219,7 +222,9 @@ class Daemon:
 
     def _finish(self) -> None:
         self.stop.set()
+        self._join("offload")
         self.pipeline.companion.leave()
+        self._end_link.set()
         self._join("link")
         self._guard("drain", self.pipeline.finish)()
         self._wake()
@@ -241,10 +246,12 @@ class Daemon:
 
     def _start_threads(self) -> None:
         if self.reader is not None:
-            self._thread("link", lambda: self.reader.run(self.stop) if self.reader else None)
+            self._thread("link", lambda: self.reader.run(self._end_link) if self.reader else None)
         if self.uplink is not None:
             uplink = self.uplink
             self._thread("uplink", lambda: uplink.run(self._end_uplink))
+            imports = ImportsThread(self.settings.data_dir, self.identity, uplink)
+            self._thread("imports", lambda: imports.run(self._end_uplink))
         if self.offload is not None:
             offload = self.offload
             self._thread("offload", lambda: offload.run(self.stop))

@@ -39,6 +39,7 @@ class HttpsUplink:
         self.protocol = "https"
         self.directives: deque[Directive] = deque()
         self.refused = 0
+        self.farewell_s = FAREWELL_S
         self.reconnects = 0
         self.unreceipted_oldest_s = 0
         self._identity = identity
@@ -70,7 +71,7 @@ class HttpsUplink:
                 self._fail(str(e))
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-        deadline = time.monotonic() + FAREWELL_S
+        deadline = time.monotonic() + self.farewell_s
         try:
             while self.is_connected and time.monotonic() < deadline and self.upload():
                 pass

@@ -8,6 +8,7 @@ After a kill, adding the log again goes on where it ended: packing is determinis
 
 import fcntl
 import hashlib
+import itertools
 import logging
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent import imports_store, store
 from agent.identity import Identity
@@ -28,8 +30,6 @@ from agent.recorder_clock import machine_boot, now_us
 from agent.salvage import open_store
 from agent.sealing import Chain, Content, seal
 from agent.store import SEQ_BITS, OutboxRow
-from firmware_bridge.log_source import LogSource
-from firmware_bridge.log_survey import Survey
 from shared import envelope
 from shared.batch import GENESIS
 from shared.errors import Refused
@@ -38,17 +38,26 @@ from shared.receipt import Receipt, decode_log_receipt
 from shared.records import LogManifest, LogPart, Record
 from shared.topics import Lane
 
+if TYPE_CHECKING:
+    from firmware_bridge.log_source import LogSource
+    from firmware_bridge.log_survey import Survey
+
 with without("pandas"):
     from sqlite_utils import Database
 
 log = logging.getLogger("dbx.imports")
 FILE = "imports.db"
+MOST_RECEIPTS = 100
+"""Taken in one transaction."""
 SLICE_BYTES = 128 << 10
 SHARED_SLICE_BYTES = 32 << 10
 """Of an aircraft's own logs: they share the link with what is happening now, which waits for one slice at most."""
 _EXPECTED_SHARE = 0.5
 """Of a log's bytes, what it may take on disk: refused before it is begun when there is less room."""
 _LEAST_FREE_BYTES, _MOST_FREE_BYTES, _FREE_SHARE = 8 << 20, 1 << 30, 16
+_SLACK_BYTES = 256 << 10
+"""What a transaction takes besides its slices, which go into the write-ahead log and, with all of it, into the file."""
+_WORTH_GIVING_BYTES = 4 << 20
 _MOST_NAME = 400
 _GENERATION = "imports_generation"
 
@@ -114,7 +123,7 @@ class ImportQueue:
     # --- adding
 
     def add(
-        self, source: LogSource, survey: Survey, aircraft: uuid.UUID | None, origin: str,
+        self, source: "LogSource", survey: "Survey", aircraft: uuid.UUID | None, origin: str,
         progress: Progress | None = None,
     ) -> Imported:  # fmt: skip
         """Queue a log; a log that is queued is left as it is, but for an aircraft that was not known.
@@ -152,7 +161,7 @@ class ImportQueue:
             yield
 
     def _begin(
-        self, before: ImportRow | None, source: LogSource, survey: Survey, aircraft: uuid.UUID | None, origin: str
+        self, before: ImportRow | None, source: "LogSource", survey: "Survey", aircraft: uuid.UUID | None, origin: str
     ) -> ImportRow:
         """The row of a log that is new, or whose import was broken off: then readers of the queue start anew, because
         its batches are older than what they have read."""
@@ -167,7 +176,7 @@ class ImportQueue:
                 self._next_generation(conn)
         return row
 
-    def _packed(self, row: ImportRow, source: LogSource, progress: Progress) -> Imported:
+    def _packed(self, row: ImportRow, source: "LogSource", progress: Progress) -> Imported:
         try:
             return self._pack(row, source, progress)
         except PackedOtherwise:  # one stream never holds two packed forms of a log
@@ -176,7 +185,7 @@ class ImportQueue:
                 imports_store.put_import(conn, row)
             return self._pack(row, source, progress)
 
-    def _pack(self, row: ImportRow, source: LogSource, progress: Progress) -> Imported:
+    def _pack(self, row: ImportRow, source: "LogSource", progress: Progress) -> Imported:
         with self.store.lock:
             known = [s.packed for s in imports_store.slices(self.store.conn, row.stream_no)]
         sliced = SlicedLog(known, self._slice_bytes, lambda offset, slices: self._write(row, offset, slices))
@@ -188,7 +197,7 @@ class ImportQueue:
         return _imported(row, is_new=True)
 
     def _write(self, row: ImportRow, offset: int, slices: Sequence[bytes]) -> None:
-        self.make_room(sum(map(len, slices)))
+        self.make_room(2 * sum(map(len, slices)) + self.store.log_bytes() + _SLACK_BYTES)
         with self.store.transaction() as conn:
             for data in slices:
                 self._put(conn, row.stream_no, LogPart(row.log, offset, data), data)
@@ -227,10 +236,12 @@ class ImportQueue:
         heard: of another opening of this queue (an uplink's).
         """
         heard = self.heard if heard is None else heard
-        while heard:
+        while taken := list(itertools.islice(heard, MOST_RECEIPTS)):
             with self.store.transaction() as conn:
-                self._settle(conn, *heard[0])
-            heard.popleft()
+                for receipt, sealed in taken:
+                    self._settle(conn, receipt, sealed)
+            for _ in taken:
+                heard.popleft()
 
     def _settle(self, conn: sqlite3.Connection, receipt: Receipt, sealed: bytes) -> None:
         number = imports_store.stream_number(conn, receipt.stream)
@@ -247,6 +258,12 @@ class ImportQueue:
         if done:
             imports_store.set_receipt(conn, done, imports_store.add_receipt(conn, sealed))
             store.drop_outbox(conn, done)
+
+    def give_back(self) -> None:
+        """When all is receipted: give the room that it took back to the disk. sqlite3.Error when the disk refuses."""
+        if not self.waiting()[0] and self.store.free_bytes() > _WORTH_GIVING_BYTES:
+            with self.store.lock:
+                imports_store.give_back(self.store.conn)
 
     def drop_damaged(self, damaged: "deque[OutboxRow]") -> None:
         """Forget logs of which a batch is damaged on disk: they are to be imported again."""

@@ -181,6 +181,13 @@ def waiting(conn: sqlite3.Connection, stream_no: int) -> tuple[int, int]:
     return int(found[0]), int(found[1])
 
 
+def give_back(conn: sqlite3.Connection) -> None:
+    """Give all free pages back to the file system; outside of a transaction."""
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    conn.executescript("PRAGMA incremental_vacuum")  # `execute` would step it once: one page
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 # --- receipts and files
 
 

@@ -37,20 +37,28 @@ AGAIN_S = 1800.0
 RETRY_S = 60.0
 LATER_S = 300.0
 LINGER_S = 3.0
-"""For so long after the end it is watched whether the end was heard, and answers are still left out."""
+"""For so long after an end answers are left out of the recording, and the end is said again when they go on."""
+QUIET_S = 0.7
+"""No data for so long: the end was heard."""
+SESSION_S = 12.0
+"""PX4 closes a session that is silent for 10 s: also one that an earlier run of ours left open."""
 BUSY_S = 5.0
+DELIVER_AGAIN_S = 10.0
 SPARE_BYTES = 64 << 20
 _POLL_S = 0.02
 _REPEAT_S = 0.5
-_MOST_CHUNKS = 20_000
+_MOST_CHUNKS = 1000
+
+
+Deliver = Callable[[Path, Callable[[], bool]], bool]
 
 
 class Yielded(Exception):
-    """The autopilot is left alone for now, for this reason and so long."""
+    """The autopilot is left alone for now, for this reason and so long (RETRY_S unless told)."""
 
-    def __init__(self, why: str, for_s: float = RETRY_S) -> None:
+    def __init__(self, why: str, for_s: float | None = None) -> None:
         super().__init__(why)
-        self.for_s = for_s
+        self.for_s = RETRY_S if for_s is None else for_s
 
 
 @dataclass(slots=True)
@@ -90,13 +98,13 @@ class _Wait:
 class Offload:
     """See the module. `tap` is called by the link's thread; `look`, `rebooted`, `leave_out` by the pipeline's.
 
-    say: sends a message, numbered. deliver: takes a whole log over (a path that it may read until it returns). is_busy:
-    whether live batches wait for the hub.
+    say: sends a message, numbered. deliver: takes a whole log over, for as long as the function that it is given says
+    that it may; whether it has. is_busy: whether live batches wait for the hub.
     """
 
     def __init__(
         self, settings: OffloadSettings, folder: Path, say: Callable[[Message], bool],
-        deliver: Callable[[Path], bool], is_busy: Callable[[], bool],
+        deliver: Deliver, is_busy: Callable[[], bool],
     ) -> None:  # fmt: skip
         """OSError when the folder cannot be made."""
         self.state = OffloadState()
@@ -118,6 +126,7 @@ class Offload:
         self._busy_s: tuple[float, float | None] = (0.0, None)
         self._hour = (0.0, 0)
         self._has_ftp = True
+        self._deliver_s = 0.0
         self._left_out_until_s = 0.0
 
     # --- called by the link and the pipeline
@@ -153,10 +162,14 @@ class Offload:
     def run(self, stop: threading.Event) -> None:
         """Fetch what is to be fetched whenever it may be, until stop."""
         self._stop = stop
-        while not stop.wait(0.5):
-            self._hand_over()
-            if self._is_due():
-                self._visit()
+        try:
+            while not stop.wait(0.5):
+                self._hand_over()
+                if self._is_due():
+                    self._visit()
+        except Exception:  # whatever it is, recording matters more than fetching
+            log.exception("offload ended by an error; recording goes on")
+            self.state.doing, self.state.trouble = "ended", "an error of ours; see the log"
 
     def _is_due(self) -> bool:
         now_s, quiet_s = time.monotonic(), self._quiet_s
@@ -164,10 +177,17 @@ class Offload:
 
     def _hand_over(self) -> None:
         """Whole logs go to the import; one that cannot be taken yet waits."""
+        if time.monotonic() < self._deliver_s:
+            return
         for path in self._files.waiting():
-            if self._quiet_s is None or self._stop.is_set() or not self._deliver(path):
+            if not self._may_work() or not self._deliver(path, self._may_work):
+                self._deliver_s = time.monotonic() + DELIVER_AGAIN_S
                 return
             self._files.taken(path)
+
+    def _may_work(self) -> bool:
+        """Whether there is time for other work than flying."""
+        return self._quiet_s is not None and not self._stop.is_set()
 
     def _visit(self) -> None:
         """One conversation with the autopilot, from listing to the last log."""
@@ -261,8 +281,10 @@ class Offload:
 
     def _failed(self, why: str, begun: Begun) -> None:
         log.warning("log not fetched", extra={"log": begun.remote.place, "why": why})
-        if why in ("silent", "no_session"):
-            raise Yielded(f"the autopilot: {why}")
+        if why == "no_session":
+            raise Yielded("all of the autopilot's file sessions are in use", SESSION_S)
+        if why == "silent":
+            raise Yielded("the autopilot does not answer")
         self._files.failed(begun)
 
     def _check(self, logs: Logs, begun: Begun) -> None:
@@ -301,17 +323,20 @@ class Offload:
     def _leave(self, exchange: Exchange) -> None:
         """End it with one message; again only when the autopilot has plainly not heard that."""
         messages = exchange.leave()
-        until_s = time.monotonic() + (LINGER_S if messages else 0)
-        said_s = 0.0
-        heard = True
-        while time.monotonic() < until_s:
-            if heard and time.monotonic() - said_s >= _REPEAT_S:
-                said_s = time.monotonic()
+        heard_s = said_s = time.monotonic()
+        until_s = said_s + LINGER_S
+        for message in messages:
+            self._say(message)
+        while messages and time.monotonic() < min(until_s, heard_s + QUIET_S):
+            if not self._hears_data():
+                continue
+            heard_s = time.monotonic()
+            if heard_s - said_s >= _REPEAT_S:
+                said_s = heard_s
                 for message in messages:
                     self._say(message)
-            heard = self._hears_answers()
 
-    def _hears_answers(self) -> bool:
+    def _hears_data(self) -> bool:
         """Whether data still come after the end."""
         frames, address = self._next_frames(), self._address()
         if frames is None or address is None:
@@ -337,7 +362,7 @@ class Offload:
         heard, now_s = listen(frames, address), time.monotonic()
         if heard.arming:
             self._quiet_s = None
-            raise Yielded(heard.arming)
+            raise Yielded(heard.arming, self._settings.settle_s)
         self._beat_s = now_s if heard.beats else self._beat_s
         for msgid, fields in heard.answers:
             exchange.hear(msgid, fields, now_s)
@@ -350,9 +375,9 @@ class Offload:
         if self._interrupt:
             raise Yielded(self._interrupt)
         if self._quiet_s is None:
-            raise Yielded("no longer disarmed")
+            raise Yielded("no longer disarmed", self._settings.settle_s)
         if now_s - self._beat_s > SILENCE_S:
-            raise Yielded("no HEARTBEAT")
+            raise Yielded("no HEARTBEAT", SESSION_S)
         if now_s - self._hour[0] > 3600:
             self._hour = (now_s, 0)
         if self._hour[1] > self._settings.max_mb_per_hour * 1e6:

@@ -81,13 +81,14 @@ def without_answers(frames: Frames, vehicle: Address) -> tuple[Frames, int]:
     """(the frames without the vehicle's answers to an offload, how many those were)."""
     if not len(frames):
         return frames, 0
-    key, start, _ = header(frames)
+    key, start, length = header(frames)
     source = vehicle[0] << 8 | vehicle[1]
     msgid = np.where((key & 0xFFFF) == source, key >> 16, -1)
     is_answer = np.isin(msgid, (LOG_ENTRY, LOG_DATA))
     ftp = np.flatnonzero(msgid == FILE_TRANSFER_PROTOCOL)
-    target = np.frombuffer(frames.data, np.uint8)[np.minimum(start[ftp] + 2, len(frames.data) - 1)]
-    is_answer[ftp] = (target == 0) | (target == COMPANION_COMPID)
+    data = np.frombuffer(frames.data, np.uint8)
+    target = [np.where(length[ftp] > i, data[start[ftp] + i], 0) for i in (1, 2)]  # zeros at the end are not sent
+    is_answer[ftp] = np.isin(target[0], (0, vehicle[0])) & np.isin(target[1], (0, COMPANION_COMPID))
     return (frames, 0) if not is_answer.any() else (_only(frames, ~is_answer), int(is_answer.sum()))
 
 

@@ -1,5 +1,6 @@
 """One outbox on its way to the hub: what is next, what is under way, whose receipts are whose."""
 
+import sqlite3
 import uuid
 from collections import deque
 from typing import Protocol
@@ -52,8 +53,15 @@ class Sending:
         return all(s.acked_s is not None for s in self.window.sent.values())
 
     def _present(self) -> set[int]:
-        with self._outbox.store.lock:
-            return store.outbox_ids(self._outbox.store.conn)
+        """Ids of what is in the outbox; when it cannot be read just now, of all that was sent."""
+        try:
+            with self._outbox.store.lock:
+                return store.outbox_ids(self._outbox.store.conn)
+        except sqlite3.ProgrammingError:  # the store is being replaced
+            pass
+        except sqlite3.DatabaseError as e:
+            self._outbox.suspect = str(e)
+        return self.window.unreceipted() | self._receipted
 
     def forget_gone(self) -> None:
         """What was receipted, evicted or sealed again is not waited for."""
@@ -67,11 +75,19 @@ class Sending:
         """Whether all that is in the outbox is receipted."""
         return not self._present() - self._receipted
 
+    def _read_streams(self) -> None:
+        try:
+            with self._outbox.store.lock:
+                self._streams = {i: no for no, i in store.streams(self._outbox.store.conn).items()}
+        except sqlite3.ProgrammingError:  # the store is being replaced; the hub says it again
+            pass
+        except sqlite3.DatabaseError as e:
+            self._outbox.suspect = str(e)
+
     def take_receipt(self, receipt: Receipt, sealed: bytes) -> bool:
         """A receipt whose signature holds. False when it speaks of no stream of this outbox."""
         if receipt.stream not in self._streams:
-            with self._outbox.store.lock:
-                self._streams = {i: no for no, i in store.streams(self._outbox.store.conn).items()}
+            self._read_streams()
         number = self._streams.get(receipt.stream)
         if number is None:
             return False

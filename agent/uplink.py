@@ -51,6 +51,8 @@ class Uplink:
         self.protocol = ""
         self.directives: deque[Directive] = deque()
         self.refused = 0
+        self.farewell_s = FAREWELL_S
+        """How long the last sending may take after stop."""
         self.reconnects = 0
         self.unreceipted_oldest_s = 0
         """How long ago the oldest batch without receipt was sent first: long when the hub refuses it."""
@@ -98,7 +100,7 @@ class Uplink:
         """Send until stop, then a bounded last time."""
         while not stop.is_set():
             self.step(time.monotonic(), 0.5)
-        deadline = time.monotonic() + FAREWELL_S
+        deadline = time.monotonic() + self.farewell_s
         while self.is_connected and time.monotonic() < deadline and not self._own.is_drained():
             self.step(time.monotonic(), 0.1)
         if self._connection and self.is_connected:

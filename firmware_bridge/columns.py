@@ -6,7 +6,7 @@ A `shared.codec` Block has the same shape; everything in this package takes eith
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,15 @@ class FrameColumns:
 
 def fields(group: MessageColumns) -> NDArray[np.void]:
     """The group's fields by name, [m], without a copy. KeyError for a message without a layout."""
-    payload = np.ascontiguousarray(group.payload)
-    return payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
+    return group.payload.view(LAYOUTS[group.msgid].dtype)[:, 0]
+
+
+def field(group: MessageColumns, name: str) -> NDArray[Any]:
+    """One field of the group, [m], without a copy: quicker than all. KeyError for a message without it."""
+    found = LAYOUTS[group.msgid].dtype.fields
+    assert found is not None
+    dtype, offset = found[name][:2]
+    return group.payload[:, offset : offset + dtype.itemsize].view(dtype)[:, 0]
 
 
 def header(frames: Frames) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -96,7 +103,7 @@ def columns_of(frames: Frames, only: Collection[int] | None = None) -> FrameColu
     groups: list[FrameGroup] = []
     if len(frames):
         key, start, length = header(frames)
-        order = np.argsort(key, kind="stable")
+        order = _sorted(key)
         ordered = key[order]
         data = np.frombuffer(frames.data, np.uint8)
         edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
@@ -106,6 +113,14 @@ def columns_of(frames: Frames, only: Collection[int] | None = None) -> FrameColu
     return FrameColumns(len(frames), frames.time_us, groups)
 
 
+def _sorted(key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stable order of the keys; by radix, 16 bits at a time, where they are as small as they nearly always are."""
+    if int(key.min()) < 0 or int(key.max()) >> 32:
+        return np.argsort(key, kind="stable")
+    by_source = np.argsort(key.astype(np.uint16), kind="stable")
+    return by_source[np.argsort((key >> 16).astype(np.uint16)[by_source], kind="stable")]
+
+
 def _group(
     data: NDArray[np.uint8], k: int, rows: NDArray[np.int64], start: NDArray[np.int64], length: NDArray[np.int64]
 ) -> FrameGroup:  # fmt: skip
@@ -113,7 +128,13 @@ def _group(
     layout = LAYOUTS.get(k >> 16)
     width = layout.size if layout else int(lengths.max())
     at = np.arange(width)
-    payload = data.take(start[rows, None] + at, mode="clip")
-    if int(lengths.min()) < width:
-        payload[at >= lengths[:, None]] = 0
+    first = start[rows]
+    if width and int(first[-1]) + width <= len(data):  # rows copied whole, by a view of the data at every byte
+        every = np.ndarray((len(data) - width + 1,), np.dtype((np.void, width)), data, 0, (1,))
+        payload = every[first].view(np.uint8).reshape(len(rows), width)
+    else:
+        payload = data.take(first[:, None] + at, mode="clip")
+    shortest = int(lengths.min())
+    if shortest < width:
+        payload[:, shortest:] *= at[shortest:] < lengths[:, None]
     return FrameGroup(k >> 16, k >> 8 & 0xFF, k & 0xFF, rows.astype(np.int32), payload)

@@ -89,8 +89,11 @@ def _judge_span(
     timed = np.flatnonzero(time_us != NO_TIME)
     verdict = judge(time_us[timed], boot.last_us, None if may_hold is None else may_hold[span[0] + timed])
     places = timed + span[0]
-    for first, end in verdict.false:
-        _reject(out, scanned, places[first:end])
+    if verdict.false:
+        ends = scanned.at + scanned.sizes
+        follows = np.append(np.insert(ends[:-1] == scanned.at[1:], 0, True), True)  # the n + 1 borders of messages
+        for first, end in verdict.false:
+            _reject(out, scanned, follows, places[first:end])
     out.cuts += places[verdict.boots].tolist()
     if verdict.held < len(timed):
         out.kept = int(places[verdict.held])
@@ -98,16 +101,13 @@ def _judge_span(
     boot.last_us = verdict.last_us
 
 
-def _reject(out: Timeline, scanned: Scanned, places: NDArray[np.int64]) -> None:
+def _reject(out: Timeline, scanned: Scanned, follows: NDArray[np.bool_], places: NDArray[np.int64]) -> None:
     """A run of false stamps: beside damage its messages are lost; within a sound chain they only lose their stamp."""
     first, last = int(places[0]), int(places[-1])
-    ends = scanned.at + scanned.sizes
-    is_chained = first == 0 or ends[first - 1] == scanned.at[first]
-    is_chained &= last + 1 == len(ends) or ends[last] == scanned.at[last + 1]
-    start = int(scanned.at[first])
-    if is_chained:
-        out.time_us[places] = NO_TIME
-        out.damage.append((start, start, "bad_time"))
+    start, end = int(scanned.at[first]), int(scanned.at[last] + scanned.sizes[last])
+    out.time_us[places] = NO_TIME
+    if follows[first] and follows[last + 1]:
+        end = start
     else:
         out.dropped[first : last + 1] = True
-        out.damage.append((start, int(ends[last]), "bad_time"))
+    out.damage.append((start, end, "bad_time"))

@@ -108,6 +108,17 @@ def parse_fmt(body: bytes) -> Format | None:
     return Format(int(row["type"]), int(row["size"]), name, words(body[6:22]), tuple(columns.split(",")))
 
 
+def repaired_fmt(raw: bytes, data: bytes) -> Format | None:
+    """The format of an FMT body that a conversion of line ends changed: an LF grew to CR LF, or one byte is gone.
+
+    Only type and length can hold such bytes. data: the bytes around; which byte was taken out is the one they lack.
+    """
+    gone = [byte for byte in (b"\n", b"\r") if byte not in data]
+    bodies = [raw.replace(b"\r\n", b"\n"), *(raw[:at] + byte + raw[at:] for byte in gone for at in (0, 1))]
+    found = [parse_fmt(body) for body in bodies if len(body) == FMT_SIZE - HEAD_BYTES]
+    return next((f for f in found if f and f.size == f.described_size), None)
+
+
 @dataclass
 class Formats:
     """The formats in force at one place of a log, by type; and the units of their fields.
@@ -130,6 +141,19 @@ class Formats:
         """Puts a format in force."""
         self.by_type[format_.type] = format_
         self.sizes[format_.type] = format_.size
+
+    def copy(self) -> "Formats":
+        """The same formats, to be changed on their own."""
+        copied = Formats(dict(self.by_type))
+        copied._unit_ids, copied._labels = dict(self._unit_ids), dict(self._labels)
+        copied._multipliers = dict(self._multipliers)
+        return copied
+
+    def add(self, other: "Formats") -> None:
+        """Puts formats in force for the types that have none yet."""
+        for format_ in other.by_type.values():
+            if format_.type not in self.by_type:
+                self.define(format_)
 
     def set_units(self, type_: int, units: str, multipliers: str) -> None:
         """What an FMTU says of the fields of a type: a unit's and a multiplier's letter for each."""

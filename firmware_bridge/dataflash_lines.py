@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.dataflash_formats import GAIN, Format, words
+from firmware_bridge.dataflash_tables import distinct
 
 STRINGS = {"n": 4, "N": 16, "Z": 64, "M": 16, "a": 256}
 """Format characters that are words in a text log: M is a mode's name or its number."""
 FLOATS = "fdg" + "".join(GAIN)
 EXACT = 2.0**53
 """Above, a double holds no longer every whole number."""
+POWERS = np.array([10.0**n for n in range(23)])
+"""Powers of ten that a double holds exactly."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ class Lines:
         padded = self.block + bytes(8)
         words8: NDArray[np.uint64] = np.ndarray((len(self.block) + 1,), "<u8", padded, 0, (1,))
         masks = np.array([(1 << 8 * n) - 1 for n in range(9)] + [0], np.uint64)
-        keys, named = np.unique(words8[self.starts] & masks[np.minimum(lengths, 9)], return_inverse=True)
-        return [int(key).to_bytes(8, "little").rstrip(b"\0") for key in keys], named
+        keyed = words8[self.starts] & masks[np.minimum(lengths, 9)]
+        keys = distinct(keyed)
+        names = [int(key).to_bytes(8, "little").rstrip(b"\0").removeprefix(b"\xef\xbb\xbf") for key in keys]
+        return names, np.searchsorted(keys, keyed)
 
     def bodies(self, which: NDArray[np.int64]) -> list[bytes]:
         """The text behind the first comma of some lines."""
@@ -112,8 +117,9 @@ def parse(
         columns = _columns(regular, format_)
         if columns is None:
             good[:] = False
+        which = slice(None) if len(regular) == len(bodies) else good
         for name, values in (columns or {}).items():
-            rows[name][good] = values
+            rows[name][which] = values
     for index in np.flatnonzero(~good & (commas >= size)).tolist():
         row = _parse_alone(bodies[index], format_)
         if row is not None:
@@ -135,12 +141,12 @@ def _columns(bodies: list[bytes], format_: TextFormat) -> dict[str, NDArray[Any]
             tokens = joined.split(b",")
             columns = {n: _column(tokens[i::size], format_.dtype[n]) for i, n, _ in _named(format_)}
         else:
-            values = np.fromstring(joined, sep=",").reshape(-1, size)
+            values = numbers(joined).reshape(-1, size)
             columns = {n: values[:, i] for i, n, _ in _named(format_)}
     except ValueError:
         return None
     whole = [values for name, values in columns.items() if format_.dtype[name].kind == "i"]
-    is_exact = all(bool((np.abs(values) < EXACT).all()) and bool((values % 1 == 0).all()) for values in whole)
+    is_exact = all(bool(((np.abs(values) < EXACT) & (values == np.rint(values))).all()) for values in whole)
     return columns if is_exact and all(len(v) == len(bodies) for v in columns.values()) else None
 
 
@@ -150,22 +156,52 @@ def _column(tokens: list[bytes], kind: np.dtype[Any]) -> NDArray[Any]:
     return np.array([float(token) for token in tokens])
 
 
-def _parse_alone(body: bytes, format_: TextFormat) -> tuple[Any, ...] | None:
-    """One line; what is too much is left out, or belongs to the last field where that is words."""
-    size = len(format_.chars)
-    is_open = format_.chars[-1:] in STRINGS
-    tokens = body.split(b",", size - 1) if is_open else body.split(b",")
+def numbers(joined: bytes) -> NDArray[np.float64]:
+    """Decimal numbers between commas, float64 [n], each the double nearest to what is written. ValueError: not numbers.
+
+    Digits are read as whole numbers and divided by their power of ten, which is exact for fewer than 16 digits and
+    three times as fast as reading them as fractions; what does not go that way (nan, exponents) is read plainly.
+    """
+    if b",," in joined or b" ," in joined or b"\t" in joined or joined[-1:] in (b",", b" "):
+        raise ValueError("an empty field")  # numpy would take it for a number
     try:
-        return tuple(_value(tokens[place].strip(), format_.dtype[name]) for place, name, _ in _named(format_))
+        whole = np.fromstring(joined.replace(b".", b""), np.int64, sep=",")
+    except ValueError:
+        return np.fromstring(joined, sep=",")
+    values = whole.astype(np.float64)
+    buf = np.frombuffer(joined, np.uint8)
+    dots, ends = np.flatnonzero(buf == ord(".")), np.append(np.flatnonzero(buf == ord(",")), len(buf))
+    token = np.searchsorted(ends, dots)
+    places = ends[token] - dots - 1
+    if (token[1:] == token[:-1]).any() or places.max(initial=0) >= len(POWERS) or (np.abs(values) >= EXACT).any():
+        return np.fromstring(joined, sep=",")
+    values[token] /= POWERS[places]
+    return values
+
+
+def _parse_alone(body: bytes, format_: TextFormat) -> tuple[Any, ...] | None:
+    """One line; what is too much is left out, or belongs to the last field where that is words.
+
+    A fraction that cannot be read is nan, unless half of the fields are; a whole number must be one.
+    """
+    size = len(format_.chars)
+    tokens = body.split(b",", size - 1) if format_.chars[-1:] in STRINGS else body.split(b",")
+    try:
+        row = [_value(tokens[place].strip(), format_.dtype[name]) for place, name, _ in _named(format_)]
     except (ValueError, IndexError):
         return None
+    unread = sum(value is None for value in row)
+    return tuple(np.nan if value is None else value for value in row) if 2 * unread < len(row) else None
 
 
-def _value(token: bytes, kind: np.dtype[Any]) -> bytes | float | int:
+def _value(token: bytes, kind: np.dtype[Any]) -> bytes | float | int | None:
     if kind.kind == "S":
         return token
     if kind.kind == "f":
-        return float(token)
+        try:
+            return float(token)
+        except ValueError:
+            return None
     value = int(token)
     if not -(2**63) <= value < 2**63:
         raise ValueError(value)

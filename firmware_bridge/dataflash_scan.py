@@ -4,24 +4,33 @@ A head is A3 95 and a type. A message ends where its FMT says, and there the nex
 every head is followed by the next one, so the chain is checked for all heads at once, and Python looks only at FMT
 messages, at heads that chance put in a payload, and at damage. After damage the walk takes up the chain again only at
 a message of a known type that another head (or the end of the log) follows exactly.
-A message that is followed by no head: when a chain begins inside it, or after a gap too short to have been a message,
-its own bytes are damaged and it is lost; else what follows it is.
+A message that no head follows is most likely damaged itself: it is kept only where what follows shows that the damage
+began behind it (`_Walk._is_whole`).
 Speed on 2 shared cores: docs/logs.md.
 """
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.dataflash_formats import FMT_TYPE, HEAD_BYTES, MAGIC, Format, Formats, parse_fmt
+from firmware_bridge.dataflash_formats import (
+    FMT_SIZE,
+    FMT_TYPE,
+    HEAD_BYTES,
+    MAGIC,
+    Format,
+    Formats,
+    parse_fmt,
+    repaired_fmt,
+)
 
 MAX_SIZE = 255
 LOOK_AHEAD = 2 * MAX_SIZE + HEAD_BYTES
 """Bytes behind a broken message that must be there to judge it."""
-SHORTEST_MESSAGE = 4
-"""A gap below this is no lost message: bytes came into the message before it."""
 SHORTEST_FILL = 16
 """From this many bytes on a hole is called by what fills it: zeros, erased (flash never written)."""
 
@@ -90,13 +99,8 @@ class _Walk:
         return self._result(end, synced)
 
     def _result(self, end: int, synced: bool) -> Scanned:
-        which: slice | NDArray[np.int64]
-        if len(self.runs) == 1:
-            which = slice(*self.runs[0])
-        else:
-            which = np.concatenate([np.arange(0), *(np.arange(a, b) for a, b in self.runs)])
-        columns = self.types[which], self.heads[which], self.sizes[which], self.kinds[which]
-        return Scanned(*columns, self.known, self.damage, end, synced)
+        types, at, sizes, kinds = (_joined(v, self.runs) for v in (self.types, self.heads, self.sizes, self.kinds))
+        return Scanned(types, at, sizes, kinds, self.known, self.damage, end, synced)
 
     def _follow(self, first: int) -> tuple[int, int, bool]:
         """Goes from a message along the chain to where it stops; (the next message or -1, end of what is decided,
@@ -125,21 +129,61 @@ class _Walk:
         if self._corrected(last):
             return last, self.at[last], True
         found, resumed = self._resync(last + 1)
-        if found >= 0 and resumed < end + SHORTEST_MESSAGE:
-            self._lost(self.at[last], resumed, "bad_length")
-            return found, resumed, True
+        if found >= 0 and resumed < end:
+            return self._lose_to(last, resumed, "bad_length", found)
+        if not self._is_whole(last, end, resumed):
+            return self._lose_to(last, resumed, "bad_header", found)
         self._take(last, last + 1)
         if self.types[last] == FMT_TYPE:
             self._define(last)
-            found, resumed = self._resync(last + 1)
+            found, resumed = self._resync(bisect_left(self.at, end, last + 1, self.n))
         self._lost(end, resumed, "torn_end" if MAGIC.startswith(self.data[end:]) else "bad_header")
         return found, resumed, found >= 0
+
+    def _is_whole(self, last: int, end: int, resumed: int) -> bool:
+        """Whether a message with damage behind it, [end, resumed), ends before the damage begins.
+
+        So it is when the gap is another message that lost its head (of a known size, something of the head left or all
+        three bytes overwritten alike, and no head elsewhere in it); when it is a hole (zeros, erased) and the message
+        does not run out in more of the same than the last one of its kind did; and when hardly anything follows.
+        """
+        gap = self.data[end:resumed]
+        if len(gap) <= len(MAGIC) and resumed == len(self.data):
+            return MAGIC.startswith(gap)
+        if len(gap) in self.formats.sizes and self._had_head(gap):
+            return not self._begins(last + 1, resumed)
+        if named_fill(gap, "") == "":
+            return False
+        filler = gap[-1:]
+        message = self._message(last)
+        before = np.flatnonzero(self.kinds[:last] == self.kinds[last])
+        usual = self._message(int(before[-1])) if len(before) else b""
+        return _run_out(message, filler) <= _run_out(usual, filler)
+
+    def _had_head(self, gap: bytes) -> bool:
+        is_left = gap[0] == MAGIC[0] or gap[1] == MAGIC[1] or self.formats.sizes[gap[2]] == len(gap)
+        return bool(is_left) or len(set(gap[:HEAD_BYTES])) == 1
+
+    def _begins(self, index: int, before: int) -> bool:
+        """Whether the head `index` stands before a place, and its type is known."""
+        return index < self.n and self.at[index] < before and self.size[index] > 0
+
+    def _message(self, index: int) -> bytes:
+        return self.data[self.at[index] : self.at[index] + self.size[index]]
 
     def _lose(self, index: int, reason: str) -> tuple[int, int, bool]:
         found, resumed = self._resync(index + 1)
         if reason == "torn_end" and found >= 0:
             reason = "bad_length"
+        return self._lose_to(index, resumed, reason, found)
+
+    def _lose_to(self, index: int, resumed: int, reason: str, found: int) -> tuple[int, int, bool]:
         self._lost(self.at[index], resumed, reason)
+        if self.types[index] == FMT_TYPE and found >= 0:
+            raw = self.data[self.at[index] + HEAD_BYTES : resumed]
+            format_ = repaired_fmt(raw, self.data) if len(raw) <= FMT_SIZE else None
+            if format_ is not None and format_.type not in self.formats.by_type:
+                self._apply(format_, found)
         return found, resumed, found >= 0
 
     def _resync(self, index: int) -> tuple[int, int]:
@@ -178,11 +222,19 @@ class _Walk:
         kind = format_.type if is_first else max(256, max(self.known) + 1)
         self.known[kind] = format_
         self.formats.define(format_)
-        which = np.flatnonzero(self.types[index:] == format_.type) + index
+        order, starts = self._by_type
+        which = order[starts[format_.type] : starts[format_.type + 1]]
+        which = which[np.searchsorted(which, index) :]
         self.sizes[which] = format_.size
         self.kinds[which] = kind
         which = which[which < self.n - 1]
         self._links[which] = self.heads[which] + format_.size == self.heads[which + 1]
+
+    @cached_property
+    def _by_type(self) -> tuple[NDArray[np.int64], list[int]]:
+        """The heads in the order of their types, and where each type begins there."""
+        counts = np.bincount(self.types, minlength=256)
+        return np.argsort(self.types, kind="stable"), [0, *np.cumsum(counts).tolist()]
 
     def _is_head(self, at: int) -> bool:
         return self.data[at : at + 2] == MAGIC and at + HEAD_BYTES <= len(self.data)
@@ -201,6 +253,17 @@ class _Walk:
     def _lost(self, start: int, end: int, reason: str) -> None:
         if end > start:
             self.damage.append((start, end, named_fill(self.data[start:end], reason)))
+
+
+def _joined(values: NDArray[Any], runs: list[tuple[int, int]]) -> NDArray[Any]:
+    if len(runs) == 1:
+        return values[slice(*runs[0])]
+    return np.concatenate([values[:0], *(values[first:end] for first, end in runs)])
+
+
+def _run_out(message: bytes, filler: bytes) -> int:
+    """How many bytes of filler a message ends with."""
+    return len(message) - len(message.rstrip(filler))
 
 
 def named_fill(lost: bytes, reason: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ def groups_of(data: bytes, scanned: Scanned) -> list[Group]:
     """The messages of a scanned piece by format, in the order of their kinds."""
     order = np.argsort(scanned.kinds.astype(np.uint16), kind="stable")  # numpy sorts 16 bits by radix
     kinds = scanned.kinds[order]
-    starts = np.flatnonzero(np.diff(kinds, prepend=-1))
+    edges = np.flatnonzero(np.diff(kinds, prepend=-1, append=-1))
     groups = []
-    for start, end in zip(starts, [*starts[1:], len(kinds)], strict=True):
+    for start, end in pairwise(edges.tolist()):
         format_ = scanned.formats[int(kinds[start])]
         index = order[start:end]
         groups.append(Group(format_, index, gather(data, format_, scanned.at[index])))
@@ -71,7 +72,7 @@ def tables_of(
     format_, units = group.format, formats.units(group.format)
     times, places = time_us[index], at[index]
     field = formats.instance_field(format_)
-    values = np.unique(rows[field]) if field else np.zeros(1, np.int64)
+    values = distinct(rows[field]) if field else np.zeros(1, np.int64)
     if not field or not 1 < len(values) <= MAX_INSTANCES:
         instance = int(values[0]) if len(values) == 1 else 0
         return [Table(format_.name, instance, times, places, rows, format_.gain, units)]
@@ -80,6 +81,12 @@ def tables_of(
     return [
         Table(format_.name, v, times[w], places[w], plain[w].view(rows.dtype), format_.gain, units) for v, w in picks
     ]
+
+
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The different values, ascending. (numpy's own `unique` loads its masked arrays first: 40 ms.)"""
+    values = np.sort(values)
+    return values[np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])]
 
 
 def texts_of(table: Table) -> list[Text]:

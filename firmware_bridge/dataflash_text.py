@@ -16,6 +16,8 @@ from firmware_bridge.log_tables import NO_TIME, LogFormat, Text
 FREE_BYTES = 1 << 16
 """Free lines are looked for in so much of a log's start."""
 LONGEST_TEXT = 512
+MAX_FORMATS = 1024
+"""More in one block are no log's: firmware has 256 at most."""
 UNKNOWN, FREE, BAD = -1, -2, -3
 """Kinds of lines that are no messages: no FMT names their type, before the first FMT, not to be read."""
 
@@ -46,6 +48,9 @@ class DataFlashTextReader(BlockReader):
         groups = [Group(format_, number[which], rows) for format_, which, rows in found if len(which)]
         return _scanned(lines, kinds, formats, end), groups
 
+    def _detail(self, block: bytes, at: int, reason: str) -> str:
+        return words(block[at : at + 8].split(b",")[0]) if reason == "unknown_type" else ""
+
     def _kinds(self, lines: Lines) -> tuple[NDArray[np.int64], list[TextFormat]]:
         """The kind of each line: a place in the list of formats, or why it has none. FMT lines come into force."""
         formats = list(self._by_name.values())
@@ -53,7 +58,7 @@ class DataFlashTextReader(BlockReader):
         kinds = np.array([places.get(name, UNKNOWN) for name in lines.names], np.int64)[lines.named]
         for index in np.flatnonzero(kinds == 0).tolist():
             format_ = parse_fmt_line(lines.bodies(np.array([index]))[0])
-            if format_ is None:
+            if format_ is None or len(formats) > MAX_FORMATS:
                 kinds[index] = BAD
             elif format_ != self._by_name.get(format_.name.encode()):
                 which = np.array([name == format_.name.encode() for name in lines.names])[lines.named]

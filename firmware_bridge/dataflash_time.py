@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from firmware_bridge.dataflash_formats import Format
 from firmware_bridge.log_tables import NO_TIME
 
-JUMP_US = 10_000_000
+JUMP_US = 3_000_000
 """Messages of a sound log are never this far from their neighbours but for a hole."""
 TRUSTED_RUN = 8
 """So many stamps in agreement are no chance."""
@@ -39,7 +39,7 @@ def time_field(format_: Format, has_clock: bool = True) -> tuple[str, int] | Non
             found = "T", 1000
         elif not has_clock:
             found = next(((name, 1000) for name in ("TimeMS", "Time", "GMS") if name in names), None)
-    elif first == "TimeMS":
+    elif first == "TimeMS" and not format_.name.startswith(("ACC", "GYR")):  # theirs is the sensor's own clock
         found = first, 1000
     elif format_.name == "TIME" and first == "StartTime":  # PX4's own logs of old: one TIME before each round
         found = first, 1
@@ -47,10 +47,10 @@ def time_field(format_: Format, has_clock: bool = True) -> tuple[str, int] | Non
 
 
 def stamps(rows: NDArray[Any], name: str, scale: int) -> NDArray[np.int64]:
-    """A time field in us, int64; what is beyond all sense becomes LATEST_US + 1."""
+    """A time field in us, int64; what is beyond all sense becomes one above LATEST_US."""
     raw = rows[name]
-    limit = (LATEST_US + 1) // scale
-    if raw.dtype.itemsize == 8:
+    limit = LATEST_US // scale + 1
+    if raw.dtype.itemsize == 8 and len(raw) and (raw.max() > limit or raw.min() < 0):
         raw = np.clip(raw, 0, limit)
     return raw.astype(np.int64) * scale
 

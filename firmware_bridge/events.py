@@ -5,6 +5,7 @@ Batch by batch; `EventState` carries what the next batch needs (a text whose las
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ GPS_RAW_INT = 24
 MAX_EVENTS = 1_000
 """Events of one batch; a vehicle that says more says nothing (the last event tells how many were left out)."""
 _FIX_3D = 3
-_CRITICAL_STATUS = (5, 6)  # MAV_STATE_CRITICAL, MAV_STATE_EMERGENCY
+_CRITICAL, _EMERGENCY = 5, 6  # MAV_STATE
 _CHUNK = 50
 _CHUNK_WAIT_US = 5_000_000
 _MAX_CHUNKS = 8
@@ -108,10 +109,11 @@ def _gps(group: MessageColumns, time_us: NDArray[np.int64], state: EventState) -
 def _system_status(group: MessageColumns, time_us: NDArray[np.int64], state: EventState) -> list[Event]:
     """ArduPilot and PX4 say CRITICAL or EMERGENCY in HEARTBEAT while a failsafe acts; on the ground it means less."""
     beats = fields(group)
-    is_critical = np.isin(beats["system_status"], _CRITICAL_STATUS) & (beats["base_mode"] & 128 != 0)
+    status = beats["system_status"]
+    is_critical = ((status == _CRITICAL) | (status == _EMERGENCY)) & (beats["base_mode"] & 128 != 0)
     before, state.is_critical = state.is_critical, bool(is_critical[-1])
     return [
-        Event(int(time_us[i]), "failsafe", "critical", "system status critical", float(beats["system_status"][i]))
+        Event(int(time_us[i]), "failsafe", "critical", "system status critical", float(status[i]))
         for i in transitions(is_critical, before)
         if is_critical[i]
     ]
@@ -151,11 +153,14 @@ def _close_stale(state: EventState, now_us: int) -> list[Event]:
 
 
 def _text_event(at_us: int, severity: int, raw: bytes) -> list[Event]:
+    text, kind = _read(raw)
+    return [Event(at_us, kind, severity_of(severity), text, float(severity))] if text else []
+
+
+@lru_cache(2048)  # vehicles say the same again and again
+def _read(raw: bytes) -> tuple[str, EventKind]:
     text = clean_text(raw)
-    if not text:
-        return []
-    kind: EventKind = "failsafe" if is_failsafe_text(text) else "statustext"
-    return [Event(at_us, kind, severity_of(severity), text, float(severity))]
+    return text, "failsafe" if is_failsafe_text(text) else "statustext"
 
 
 def is_failsafe_text(text: str) -> bool:

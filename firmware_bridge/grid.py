@@ -83,7 +83,8 @@ def _rows_of_channels() -> dict[str, int]:
 
 _ROW = _rows_of_channels()
 _BY_ROW: list[Channel] = [c for c in sorted(CHANNELS, key=lambda c: _ROW[c.name]) for _ in range(c.size)]
-_MISSING = np.array([c.missing for c in _BY_ROW], np.int64)[:, None]
+_MISSING = np.array([c.missing for c in _BY_ROW], np.float64)[:, None]
+"""Stored integers are computed as float64, which has all of them exactly."""
 
 
 class _Plan:
@@ -109,10 +110,12 @@ class _Plan:
         self.longest_us = int(self.stale_us.max())
         self.is_uniform = int(self.stale_us.min()) == self.longest_us
 
-    def stored(self, payload: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """[values, m]: stored integers of m messages, missing where the message says nothing believable."""
+    def stored(self, payload: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """[values, m + 1]: stored integers of m messages, missing where the message says nothing believable; and of
+        none."""
         record = payload.view(self.layout.dtype)[:, 0]
-        raw = np.empty((len(self.rows), len(payload)))
+        out = np.empty((len(self.rows), len(payload) + 1))
+        raw = out[:, :-1]
         at = 0
         for column in self.source.columns:
             if isinstance(column, Linear):
@@ -127,9 +130,11 @@ class _Plan:
                     at += 1
         raw *= self.gain
         np.rint(raw, out=raw)
-        is_good = (raw >= self.low) & (raw <= self.high)
-        raw[~is_good] = 0
-        return np.where(is_good, raw.astype(np.int64), self.missing)
+        is_good = raw >= self.low
+        is_good &= raw <= self.high
+        np.copyto(raw, self.missing, where=np.logical_not(is_good, out=is_good))
+        out[:, -1:] = self.missing
+        return out
 
 
 _PLANS = tuple(_Plan(s) for s in SOURCES)
@@ -185,7 +190,9 @@ class _Grid:
         self.base = [min(max(item.covers[0] - _MARGIN_US, -(1 << 62)), 1 << 62) for item in inputs]
         self.tick_us = np.concatenate([t for t, _ in ticks]) if ticks else np.zeros(0, np.int64)
         self.tick_key = self._keys([t for t, _ in ticks])
-        self.out = np.repeat(_MISSING, len(self.tick_us), axis=1)
+        self.out = np.empty((len(_MISSING), len(self.tick_us)))
+        self.out[:] = _MISSING
+        self.is_written = np.zeros(len(_MISSING), np.bool_)
         self._lay_messages()
 
     @staticmethod
@@ -210,23 +217,23 @@ class _Grid:
 
     def _keys(self, times: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """Composite keys of one time array per input."""
-        keys = []
-        for i, (t, base) in enumerate(zip(times, self.base, strict=True)):
-            keys.append(np.clip(t, base, base + _SPAN - 1) + ((i << _SPAN_BITS) - base))
+        keys = [self._keys_of(i, t) for i, t in enumerate(times)]
         return np.concatenate(keys) if keys else np.zeros(0, np.int64)
 
+    def _keys_of(self, i: int, time_us: NDArray[np.int64]) -> NDArray[np.int64]:
+        base = self.base[i]
+        return np.minimum(np.maximum(time_us, base), base + _SPAN - 1) + ((i << _SPAN_BITS) - base)
+
     def _lay_messages(self) -> None:
-        """All receive times as keys, and for each type the parts: (input, first key of the input, group)."""
-        self.time_key = self._keys([item.block.time_us for item in self.inputs])
-        starts = np.cumsum([0, *(len(item.block.time_us) for item in self.inputs)]).tolist()
-        self.parts: dict[tuple[int, bool], list[tuple[int, int, MessageColumns]]] = {}
-        self.carried: dict[tuple[int, bool], list[tuple[int, int, NDArray[np.uint8]]]] = {}
+        """For each type its parts in the inputs' order: (whether of PX4, keys, payloads), what is carried first."""
+        self.parts: dict[int, list[tuple[bool, NDArray[np.int64], NDArray[np.uint8]]]] = {}
         for i, item in enumerate(self.inputs):
-            is_px4 = item.autopilot == PX4
-            for g in self.groups[i]:
-                self.parts.setdefault((g.msgid, is_px4), []).append((i, starts[i], g))
+            is_px4, time_key = item.autopilot == PX4, self._keys_of(i, item.block.time_us)
             for msgid, (time_us, payload) in (item.carry.last if item.carry else {}).items():
-                self.carried.setdefault((msgid, is_px4), []).append((i, time_us, payload))
+                key = (i << _SPAN_BITS) + min(max(time_us - self.base[i], 0), _SPAN - 1)
+                self.parts.setdefault(msgid, []).append((is_px4, np.array([key], np.int64), payload))
+            for g in self.groups[i]:
+                self.parts.setdefault(g.msgid, []).append((is_px4, time_key[g.rows], g.payload))
 
     def grids(self) -> list[ChannelGrid]:
         if len(self.tick_us):
@@ -245,33 +252,26 @@ class _Grid:
         is_fresh = (age >= 0) & (age <= plan.longest_us)
         if not is_fresh.any():
             return
-        values = plan.stored(payload)[:, at]
-        is_given = values != plan.missing
-        is_given &= is_fresh if plan.is_uniform else (age >= 0) & (age <= plan.stale_us)
-        before = self.out[plan.rows]
-        np.copyto(before, values, where=is_given)
-        self.out[plan.rows] = before
+        at[~is_fresh] = len(keys)  # none
+        values = plan.stored(payload).take(at, axis=1)
+        if not plan.is_uniform:
+            np.copyto(values, plan.missing, where=age > plan.stale_us)
+        if self.is_written[plan.rows].any():
+            before = self.out[plan.rows]
+            np.copyto(values, before, where=values == plan.missing)
+        self.out[plan.rows] = values
+        self.is_written[plan.rows] = True
 
     def _messages(self, plan: _Plan) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Keys ascending and payloads of all messages of the plan's source, over all inputs."""
         kinds = {"any": (False, True), "px4": (True,), "ardupilot": (False,)}[plan.source.firmware]
-        parts = [p for is_px4 in kinds for p in self.parts.get((plan.source.msgid, is_px4), ())]
-        carried = [p for is_px4 in kinds for p in self.carried.get((plan.source.msgid, is_px4), ())]
-        if not parts and not carried:
+        parts = [(key, payload) for is_px4, key, payload in self.parts.get(plan.source.msgid, ()) if is_px4 in kinds]
+        if not parts:
             return np.zeros(0, np.int64), np.zeros((0, plan.layout.size), np.uint8)
-        keys, payloads = [], [p for _, _, p in carried]
-        if carried:
-            keys = [self._keys_of_carried(carried)]
-        if parts:
-            rows = np.concatenate([g.rows for _, _, g in parts])
-            rows = rows + np.repeat([start for _, start, _ in parts], [len(g.rows) for _, _, g in parts])
-            keys.append(self.time_key[rows])
-            payloads += [g.payload for _, _, g in parts]
-        return _sorted(np.concatenate(keys), np.concatenate(payloads), plan)
-
-    def _keys_of_carried(self, carried: Sequence[tuple[int, int, NDArray[np.uint8]]]) -> NDArray[np.int64]:
-        keys = [(i << _SPAN_BITS) + min(max(t - self.base[i], 0), _SPAN - 1) for i, t, _ in carried]
-        return np.array(keys, np.int64)
+        keys = np.concatenate([key for key, _ in parts])
+        payload = np.empty((len(keys), plan.layout.size + 7 & ~7), np.uint8)[:, : plan.layout.size]  # aligned fields
+        np.concatenate([p for _, p in parts], out=payload)
+        return _sorted(keys, payload, plan)
 
     def _cut(self) -> list[ChannelGrid]:
         """One ChannelGrid per input; rows in which nothing was heard are left out."""

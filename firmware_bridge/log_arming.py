@@ -10,11 +10,13 @@ from firmware_bridge.log_rows import History, SourceRows, Times
 from firmware_bridge.log_sources import DATAFLASH, ULOG, TableSource
 from firmware_bridge.log_tables import NO_TIME, LogFormat, Text
 
-EV_ARMED, EV_DISARMED = 10, 11  # 15, auto armed, comes on the ground too: hundreds of times before arming
+EV_ARMED, EV_DISARMED = 10, 11
+_EV_AUTO_ARMED = 15  # comes on the ground too, hundreds of times before arming: only the last resort
 _PX4_ARMED = 2
 _TEXTS = {"Arming motors": True, "Throttle armed": True, "Disarming motors": False, "Throttle disarmed": False}
 _MOVING = {"groundspeed_mps": 3.0, "throttle_pct": 20.0}
 _LEAST_MOVING_S = 3
+_MAX_CHANGES = 2_000
 _JUST_US = 3_000_000
 """A log that begins so soon after arming says when its flight began."""
 
@@ -43,10 +45,12 @@ class Cycle:
 
 @dataclass(slots=True)
 class Arming:
-    """One boot's word on arming. by: kinds of evidence, the best first, and what each said."""
+    """One boot's word on arming. by: what each kind of evidence said. moving_s: some seconds in which it moved.
+    auto_us: when ArduCopter first took itself for flying (EV 15)."""
 
     by: dict[str, list[Said]] = field(default_factory=dict)
     moving_s: set[int] = field(default_factory=set)
+    auto_us: int | None = None
 
     def said(self) -> list[Said]:
         """What the best evidence says, in order of time, changes alone."""
@@ -62,7 +66,7 @@ class Arming:
         known = self.by.setdefault(kind, [])
         changes = []
         for s in said:
-            if not known or known[-1].armed != s.armed:
+            if (not known or known[-1].armed != s.armed) and len(known) < _MAX_CHANGES:
                 known.append(s)
                 changes.append(s)
         return changes
@@ -72,6 +76,9 @@ class Arming:
         for kind, table, name in _EVIDENCE[log_format]:
             for rows in history.rows(TableSource(table, (), needs=(name,))):
                 self.tell(kind, _said(kind, name, rows))
+                if name == "Id" and self.auto_us is None:
+                    auto = rows.time_us[rows.value(name) == _EV_AUTO_ARMED]
+                    self.auto_us = int(auto[0]) if len(auto) else None
         self.tell("text", [Said(t.time_us, _TEXTS[t.text.strip()], True) for t in texts if t.text.strip() in _TEXTS])
         if len(self.moving_s) < _LEAST_MOVING_S:
             self._watch(log_format, history)
@@ -93,13 +100,19 @@ class Arming:
         said = [s for s in self.said() if s.time_us != NO_TIME]
         if not said:
             moved = len(self.moving_s) >= _LEAST_MOVING_S and last_us > first_us
-            return [Cycle(first_us, last_us, "no arming in the log, but it moved")] if moved else []
+            start = first_us if self.auto_us is None else min(max(self.auto_us, first_us), last_us)
+            return [Cycle(start, last_us, "no arming in the log, but it moved")] if moved else []
         return _cycles(said, first_us, last_us)
 
 
 _ORDER = ("heartbeat", "event", "vehicle_status", "actuator_armed", "stat", "text")
 _EVIDENCE: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "dataflash": (("event", "ARM", "ArmState"), ("event", "EV", "Id"), ("stat", "STAT", "Armed")),
+    "dataflash": (
+        ("event", "ARM", "ArmState"),
+        ("event", "EV", "Id"),
+        ("stat", "STAT", "Armed"),
+        ("stat", "STAT", "ArmS"),
+    ),
     "ulog": (("vehicle_status", "vehicle_status", "arming_state"), ("actuator_armed", "actuator_armed", "armed")),
 }
 _EVIDENCE["dataflash-text"] = _EVIDENCE["dataflash"]
@@ -119,7 +132,7 @@ def _said(kind: str, name: str, rows: SourceRows) -> list[Said]:
     if name == "Id":
         keep = np.isin(values, (EV_ARMED, EV_DISARMED))
         values, since, times = values[keep], since[keep], times[keep]
-    armed = values == {"Id": EV_ARMED, "arming_state": _PX4_ARMED}.get(name, 1)
+    armed = values == {"Id": EV_ARMED, "arming_state": _PX4_ARMED, "ArmS": _PX4_ARMED}.get(name, 1)
     return [
         Said(int(times[i]), bool(armed[i]), kind == "event", int(since[i]) if since[i] > 0 else NO_TIME)
         for i in changes(armed)

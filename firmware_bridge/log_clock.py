@@ -28,10 +28,12 @@ _ALLOWED_FUTURE_US = 2 * _A_DAY_US
 _BUILT_US = 1_735_689_600_000_000
 """2025-01-01: a computer whose own clock says less than this cannot tell what is in the future."""
 _LATEST_US = 4_102_444_800_000_000
-_AGREE_US = 2_500_000
-"""Offsets this near to each other are one clock: transport delay, drift over hours, a leap second learned late."""
+_AGREE_US = (2_500_000, 60_000_000)
+"""Offsets this near to each other are one clock: transport delay, drift over hours, a leap second learned late; and,
+where most do not agree so well, a log's clock that runs at another pace (boards of 2014, simulators)."""
 _KEPT = 8_192
 _LEAST_US = 1_000
+_MOST_CLUSTERS = 16
 STAMPS_AGREE_US = 2_000_000
 """A recorder's stamps that GPS time confirms this well stand as they are."""
 
@@ -97,8 +99,8 @@ class LogClock:
         if not self._count:
             return UNKNOWN
         times, offsets = np.concatenate(self._times), np.concatenate(self._offsets)
-        agree = _largest_cluster(offsets)
-        if 2 * int(agree.sum()) < len(offsets):
+        agree = next((a for w in _AGREE_US if 2 * int((a := _largest_cluster(offsets, w)).sum()) > len(offsets)), None)
+        if agree is None:
             return UNKNOWN
         offset = int(np.median(offsets[agree]))
         low, high = np.percentile(offsets[agree], (5, 95))
@@ -113,7 +115,7 @@ class LogClock:
         gps = self.mapping()
         span = np.array([first_us, last_us], np.int64)
         is_set = bool(self.is_plausible(span).all())
-        if gps.utc_us is not None and not (is_set and abs(gps.offset_us()) <= STAMPS_AGREE_US):
+        if gps.utc_us is not None and not (is_set and abs(gps.offset_us()) <= STAMPS_AGREE_US + gps.uncertainty_us):
             return gps
         if not is_set:
             return UNKNOWN
@@ -125,15 +127,10 @@ class LogClock:
         self._count = len(self._times[0])
 
 
-def _largest_cluster(offsets: Times) -> NDArray[np.bool_]:
-    """[n]: the most offsets that lie within _AGREE_US of each other; of equals the one seen last."""
+def _largest_cluster(offsets: Times, width_us: int) -> NDArray[np.bool_]:
+    """[n]: the most offsets that lie within width_us of each other; of equals the one seen last."""
     ordered = np.sort(offsets)
-    ends = np.searchsorted(ordered, ordered + _AGREE_US, side="right")
-    sizes = ends - np.arange(len(ordered))
-    best = np.flatnonzero(sizes == sizes.max())
-    lows = ordered[best]
-    newest = max(
-        lows.tolist(), key=lambda low: int(np.flatnonzero((offsets >= low) & (offsets <= low + _AGREE_US))[-1])
-    )
-    is_in: NDArray[np.bool_] = (offsets >= newest) & (offsets <= newest + _AGREE_US)
-    return is_in
+    sizes = np.searchsorted(ordered, ordered + width_us, side="right") - np.arange(len(ordered))
+    lows = np.unique(ordered[sizes == sizes.max()])[-_MOST_CLUSTERS:]
+    inside = [(offsets >= low) & (offsets <= low + width_us) for low in lows]
+    return max(inside, key=lambda i: int(np.flatnonzero(i)[-1]))

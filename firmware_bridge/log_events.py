@@ -31,6 +31,9 @@ _SUBSYSTEMS = {
 _GRAVE = (12, 16, 25, 30)
 _FIX_3D = 3
 _REPEAT_US = 1_000_000
+_LONG_AGO_US = -(1 << 60)
+"""What an event ends held ever since."""
+_LAST_NAV_COMMAND = 95  # MAV_CMD_NAV_LAST: what lies above does not become the mission's current item
 _TABBED = re.compile(r"\t.*", re.S)  # PX4 puts the event's words behind a tab, once more
 
 
@@ -72,7 +75,7 @@ class LogEvents:
         events = [_arming_event(s) for i, s in enumerate(new, known) if s.is_event or i or s.armed]
         if not said:
             return [], []
-        first = [Said(history_start(history), not said[0].armed, False)] if said[0].is_event and not known else []
+        first = [Said(_LONG_AGO_US, not said[0].armed, False)] if said[0].is_event and not known else []
         return events, [State("armed", *armed_at(first + new))] if new else []
 
     def _changes(self, name: str, rows: SourceRows, values: NDArray[np.float64]) -> list[tuple[int, float, float]]:
@@ -100,6 +103,9 @@ class LogEvents:
         for rows in history.rows(TableSource("STAT", (), needs=("isFlying",))):
             flying = np.where(rows.value("isFlying") > 0, _IN_AIR, _ON_GROUND).astype(np.float64)
             states.append(State("landed_state", rows.time_us, flying))
+        for rows in history.rows(TableSource("MISE", (), needs=("CNum", "CId"))):
+            is_nav = rows.value("CId") <= _LAST_NAV_COMMAND
+            states.append(State("mission_seq", rows.time_us[is_nav], rows.value("CNum")[is_nav]))
         for rows in history.rows(TableSource("ERR", (), needs=("Subsys", "ECode"))):
             pairs = zip(rows.time_us.tolist(), rows.value("Subsys"), rows.value("ECode"), strict=True)
             events += [_error_event(at, int(s), int(c)) for at, s, c in pairs]
@@ -118,6 +124,8 @@ class LogEvents:
             for at, is_on, before in self._changes("failsafe", rows, rows.value("failsafe")):
                 if is_on and before == before:
                     events.append(Event(at, "failsafe", "critical", "failsafe", 1.0))
+        for rows in history.rows(TableSource("mission_result", (), needs=("seq_current",))):
+            states.append(State("mission_seq", rows.time_us, rows.value("seq_current")))
         for rows in history.rows(TableSource("vehicle_land_detected", (), needs=("landed",))):
             for at, landed, before in self._changes("landed", rows, rows.value("landed")):
                 if before == before:
@@ -143,6 +151,8 @@ class LogEvents:
             if self._last.get("landed", None) != is_down and (not is_down or "landed" in self._last):
                 state = float(_ON_GROUND if is_down else _IN_AIR)
                 events.append(Event(at, "landed" if is_down else "takeoff", "info", "", state))
+            if "landed" not in self._last and len(times):
+                times, landed = np.append(_LONG_AGO_US, times), np.append(not is_down, landed)
             self._last["landed"] = is_down
         return events, State("landed_state", times, np.where(landed, _ON_GROUND, _IN_AIR).astype(np.float64))
 
@@ -158,11 +168,6 @@ class LogEvents:
             text, severity = (gained, severity_of(6)) if is_good else ("GPS fix lost", severity_of(4))
             out.append(Event(at, "gps", severity, text, is_good))
         return out
-
-
-def history_start(history: History) -> int:
-    """Time of the oldest message of the portion at hand."""
-    return min((int(t.time_us[0]) for t in history.current.values() if len(t.time_us)), default=0)
 
 
 def _arming_event(said: Said) -> Event:

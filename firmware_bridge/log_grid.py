@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.grid import HOLD_US, TICK_US, ChannelGrid, Ints
+from firmware_bridge.log_arming import changes
 from firmware_bridge.log_rows import History, SourceRows, Times
 from firmware_bridge.log_sources import TableSource
 from firmware_bridge.sources import Target
@@ -57,6 +58,8 @@ class TableGrid:
     def tell(self, states: list[State]) -> None:
         """What the portion to be added says of states, also before the flight."""
         for s in states:
+            at = changes(s.values)
+            s = State(s.channel, s.time_us[at], s.values[at])
             old = self._states.get(s.channel)
             if old is not None:
                 s = State(s.channel, np.append(old.time_us, s.time_us), np.append(old.values, s.values))

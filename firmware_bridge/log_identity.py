@@ -24,6 +24,8 @@ _TYPE_OF_FIRMWARE = {"ArduCopter": 2, "ArduPlane": 1, "ArduRover": 10, "ArduSub"
 _COPTER_FRAMES = {1: 2, 2: 13, 3: 14, 4: 14, 5: 13, 6: 4, 7: 15, 8: 3, 9: 3, 11: 4, 12: 29, 13: 4, 14: 35}
 """ArduCopter's FRAME_CLASS to MAV_TYPE, as its HEARTBEAT says it."""
 _FRAME_WORDS = {"QUAD": 2, "HEXA": 13, "OCTA": 14, "Y6": 13, "TRI": 15, "HELI": 4, "SINGLE": 3, "COAX": 3}
+_HELI = ("H_COL", "H_RSC", "H_SV", "H_SW")
+"""Parameters that only helicopters have."""
 _DATAFLASH_TYPES = {1: 10, 2: 1, 3: 2, 4: 5, 7: 12, 12: 7}
 """VER.BU (AP_Vehicle build types: rover, plane, copter, tracker, sub, blimp) to MAV_TYPE."""
 _DATAFLASH_NAMES = {
@@ -131,7 +133,7 @@ class Identity:
         if self.vehicle_type == 2:
             word = re.match(r"[A-Z0-9]+", self.frame)
             by_word = _FRAME_WORDS.get(word[0].rstrip("_"), 2) if word else 2
-            by_word = 4 if self.frame.startswith("HELI") or "H_SW_TYPE" in self.parameters else by_word
+            by_word = 4 if any(name.startswith(_HELI) for name in self.parameters) else by_word
             self.vehicle_type = _COPTER_FRAMES.get(frame_class, by_word)
         elif self.vehicle_type == 10 and frame_class == 2:
             self.vehicle_type = 11
@@ -153,9 +155,8 @@ def _byte(value: float | None) -> int:
 
 
 def release_text(number: int) -> str:
-    """A packed version (ver_sw_release, flight_sw_version) as "1.15.0", "1.16.0-beta"."""
-    kind = _KINDS.get(number & 0xFF, "")
-    return f"{number >> 24 & 0xFF}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}{kind}"
+    """A packed version (ver_sw_release) as "1.15.0". Its low byte, the kind of release, says dev of most releases."""
+    return f"{number >> 24 & 0xFF}.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}"
 
 
 def ids_of_words(*words: int) -> list[str]:
@@ -184,7 +185,7 @@ def ids_of_uid(uid: int, uid2: bytes) -> list[str]:
         return [f"mavlink:{uid:016x}"] if uid else []
     if len(uid2) == 18 and uid2[:2] == b"\0\x06" and not any(uid2[2:6]):
         return [f"mavlink:{bytes(uid2).hex()}", *ids_of_px4(bytes(uid2).hex())]
-    if len(raw) <= 12 and not raw.isascii():  # simulators put the computer's name there
+    if len(raw) <= 12 and not all(32 <= b < 127 for b in raw):  # simulators put the computer's name there
         chip = bytes(uid2)[:12]
         return ids_of_words(*(int.from_bytes(chip[i : i + 4], "little") for i in (0, 4, 8)))
     return [f"mavlink:{raw.hex()}"]

@@ -31,18 +31,23 @@ Address = tuple[int, int]
 SYSTEM_TIME = 2
 _READ = TRACKED | {SYSTEM_TIME}
 _MAX_SOURCES = 32
+_INT32 = 6  # MAV_PARAM_TYPE
 
 
 @dataclass(slots=True)
 class Follower:
-    """One source that may be the vehicle, during one boot of the recorder."""
+    """One source that may be the vehicle, during one boot of the recorder.
+
+    reboots: when it was last heard before each, and first after. boot_ms: first and last (time_us, time_boot_ms).
+    """
 
     tracker: VehicleTracker
     clock: LogClock
     beats: int = 0
     arming: Arming = field(default_factory=Arming)
-    reboots: list[int] = field(default_factory=list)
+    reboots: list[tuple[int, int]] = field(default_factory=list)
     boot_ms: list[tuple[int, int]] = field(default_factory=list)
+    heard_us: int | None = None
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
@@ -55,7 +60,7 @@ class Follower:
         is_first = self.tracker.vehicle is None
         for change in self.tracker.update(columns):
             if change.kind == "reboot":
-                self.reboots.append(change.at_us)
+                self.reboots.append((self._last_before(columns, change.at_us), change.at_us))
             elif change.kind == "vehicle" and is_first:
                 self.arming.tell("heartbeat", [Said(change.at_us, False, False)])
             elif change.kind in ("armed", "disarmed"):
@@ -71,6 +76,12 @@ class Follower:
                     ms = fields(g)["time_boot_ms"]
                     self.boot_ms += [(int(time_us[0]), int(ms[0])), (int(time_us[-1]), int(ms[-1]))]
         self.boot_ms = self.boot_ms[:2] + self.boot_ms[2:][-2:]
+        if columns.n:
+            self.heard_us = int(columns.time_us[-1])
+
+    def _last_before(self, columns: FrameColumns, at_us: int) -> int:
+        earlier = columns.time_us[columns.time_us < at_us]
+        return int(earlier.max()) if len(earlier) else self.heard_us or at_us
 
     def _tell(self, said: Said) -> None:
         """A first HEARTBEAT that says armed is a state that began before the log, not an event."""
@@ -116,17 +127,24 @@ def chosen(boots: list[MavlinkBoot]) -> Address | None:
     return max(best, key=lambda s: best[s]) if best else None
 
 
-def learn(identity: Identity, columns: FrameColumns) -> None:
-    """What one source (the columns' only one) says of itself by texts, parameters and AUTOPILOT_VERSION."""
+def learn(identity: Identity, columns: FrameColumns, is_px4: bool = False) -> None:
+    """What one source (the columns' only one) says of itself by texts, parameters and AUTOPILOT_VERSION.
+
+    is_px4: it sends whole numbers as the bits of the float field.
+    """
     portion = Portion()
     for g in columns.groups:
         if g.msgid == STATUSTEXT:
             portion.texts += [Text(0, 6, clean_text(raw)) for raw in fields(g)["text"].tolist()]
         elif g.msgid == PARAM_VALUE:
             rows = fields(g)
+            values = rows["param_value"].astype(np.float64)
+            if is_px4:
+                bits = np.ascontiguousarray(rows["param_value"]).view("<i4")
+                values = np.where(rows["param_type"] == _INT32, bits, values)
             portion.parameters += [
-                Parameter(name.decode("latin-1"), float(value))
-                for name, value in zip(rows["param_id"].tolist(), rows["param_value"].tolist(), strict=True)
+                Parameter(name.decode("latin-1"), value)
+                for name, value in zip(rows["param_id"].tolist(), values.tolist(), strict=True)
             ]
         elif g.msgid == AUTOPILOT_VERSION and len(g.rows):
             last = fields(g)[-1]

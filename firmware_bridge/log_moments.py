@@ -37,12 +37,23 @@ def computer_moments(history: History) -> Moments:
     return _NONE
 
 
+def is_week_clock(history: History) -> bool:
+    """Whether the log's own clock is the receiver's time of the week: old text logs tell no time since boot."""
+    return any(
+        bool((rows.value("GMS", "TimeMS", "Time") * 1000 == rows.time_us).all())
+        for rows in history.rows(TableSource("GPS", ()))
+    )
+
+
 def _utc(rows: SourceRows) -> Moments:
     good = rows.value("fix_type") >= _LEAST_FIX
     return rows.time_us[good], _whole(rows.value("time_utc_usec")[good])
 
 
 def _weeks(rows: SourceRows) -> Moments:
+    if rows.has("GPSTime"):  # PX4's own logs of old: us of UTC
+        good = rows.value("Fix") >= _LEAST_FIX
+        return rows.time_us[good], _whole(rows.value("GPSTime")[good])
     week, ms = rows.value("GWk", "Week"), rows.value("GMS", "TimeMS")
     good = (rows.value("Status") >= _LEAST_FIX) & (week > 0) & (ms >= 0)
     return rows.time_us[good], gps_to_utc_us(full_weeks(_whole(week[good])), _whole(ms[good]))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,11 @@ from firmware_bridge.log_arming import Arming, Cycle
 from firmware_bridge.log_clock import EARLIEST_US, LogClock, latest_us
 from firmware_bridge.log_identity import Identity
 from firmware_bridge.log_mavlink import Address, Follower, MavlinkBoot, chosen, learn
-from firmware_bridge.log_moments import computer_moments, gps_moments
+from firmware_bridge.log_moments import computer_moments, gps_moments, is_week_clock
 from firmware_bridge.log_rows import History
-from firmware_bridge.log_span import Kind, Span
+from firmware_bridge.log_span import HOLE_US, Kind, Span
 from firmware_bridge.log_tables import Damage, LogFormat, Portion
+from firmware_bridge.modes import PX4
 from shared.clock import UNKNOWN, ClockSource, TimeMapping
 
 MAX_BOOTS = 1_000
@@ -28,7 +28,7 @@ _SPEED_RANGE = (0.8, 1.25)
 
 @dataclass(slots=True)
 class BootReading:
-    """One boot so far; the fields from `first_us` on are filled in at the end."""
+    """One boot so far; the fields from `first_us` on are filled in at the end. begun_us: when a ULog says it began."""
 
     start: int
     latest_us: int
@@ -39,6 +39,8 @@ class BootReading:
     mavlink: MavlinkBoot = field(init=False)
     gps: LogClock = field(init=False)
     computer: LogClock = field(init=False)
+    begun_us: int = 0
+    is_week_clock: bool = False
     first_us: int = 0
     last_us: int = 0
     mapping: TimeMapping = UNKNOWN
@@ -109,7 +111,10 @@ class LogReading:
 
     def _lose(self, damage: list[Damage]) -> None:
         for d in damage:
-            if len(self.damage) < MAX_DAMAGE:
+            last = self.damage[-1] if self.damage else None
+            if last and d.size and (last.offset + last.size, last.reason) == (d.offset, d.reason):
+                self.damage[-1] = replace(last, size=last.size + d.size)  # it goes on over a portion's border
+            elif len(self.damage) < MAX_DAMAGE:
                 self.damage.append(d)
             else:
                 last = self.damage[-1]
@@ -120,21 +125,27 @@ class LogReading:
         boot.history.take(portion)
         boot.span.add(((t.name, t.instance), t.time_us) for t in portion.tables)
         boot.gps.add(*gps_moments(self.format, boot.history))
+        boot.is_week_clock |= self.format != "ulog" and is_week_clock(boot.history)
         boot.computer.add(*computer_moments(boot.history))
         boot.arming.read(self.format, boot.history, portion.texts)
         self.identity.read(portion)
+        begun = portion.info.get("start_timestamp")
+        boot.begun_us = begun if isinstance(begun, int) else boot.begun_us
         if self.format == "ulog" and not self.identity.vehicle_type:
             self.identity.vehicle_type = _px4_type(boot.history)
 
     def _settle_tables(self, boot: BootReading) -> None:
         boot.first_us, boot.last_us = boot.span.bounds()
         boot.holes_us = boot.span.holes_us
-        boot.mapping, is_since_boot = boot.gps.mapping(), boot.first_us < EARLIEST_US
+        if boot.first_us < boot.begun_us <= boot.last_us:
+            boot.first_us = boot.begun_us
+        boot.mapping = boot.gps.mapping()
+        is_since_boot = boot.first_us < EARLIEST_US and not boot.is_week_clock
         if boot.mapping.source == ClockSource.unknown:
             by_computer = boot.computer.mapping()
             if by_computer.source != ClockSource.unknown:
                 boot.mapping = replace(by_computer, source=ClockSource.log)
-            elif not is_since_boot:  # a simulator that stamps with its computer's wall clock
+            elif boot.first_us >= EARLIEST_US:  # a simulator that stamps with its computer's wall clock
                 boot.mapping = boot.gps.stamped(boot.first_us, boot.last_us)
         boot.boot_us = boot.first_us if is_since_boot and boot.last_us > boot.first_us else None
         boot.cycles = boot.arming.cycles(boot.first_us, boot.last_us)
@@ -147,7 +158,9 @@ class LogReading:
         for source in boot.mavlink.followers:
             mine = [g for g in columns.groups if (g.sysid, g.compid) == source]
             identity = self._identities.setdefault(source, Identity(self.format))
-            learn(identity, FrameColumns(columns.n, columns.time_us, mine))
+            vehicle = boot.mavlink.followers[source].tracker.vehicle
+            is_px4 = vehicle is not None and vehicle.autopilot == PX4
+            learn(identity, FrameColumns(columns.n, columns.time_us, mine), is_px4)
 
     def _settle_mavlink(self) -> None:
         source = chosen([b.mavlink for b in self.boots])
@@ -172,16 +185,20 @@ class LogReading:
         boot.first_us, boot.last_us = boot.span.bounds()
         clock = follower.clock if follower else boot.gps
         mapping = clock.stamped(boot.first_us, boot.last_us) if self.format == "tlog" else clock.mapping()
-        reboots = [t for t in (follower.reboots if follower else []) if boot.first_us < t <= boot.last_us]
-        edges = [boot.first_us, *reboots[:MAX_BOOTS], boot.last_us]
+        reboots = [r for r in (follower.reboots if follower else []) if boot.first_us < r[1] <= boot.last_us]
+        reboots = reboots[:MAX_BOOTS]
+        starts = [boot.first_us, *(at for _, at in reboots)]
+        ends = [*(max(before, start) for (before, _), start in zip(reboots, starts, strict=False)), boot.last_us]
+        between = sum(gap for a, b in zip(ends, starts[1:], strict=False) if (gap := b - a) > HOLE_US)
         out = []
-        for i, (first, last) in enumerate(pairwise(edges)):
+        for i, (first, last) in enumerate(zip(starts, ends, strict=True)):
             part = BootReading(boot.start, boot.latest_us, boot.end)
             part.first_us, part.last_us, part.mapping = first, last, mapping
-            part.holes_us = boot.span.holes_us if i == 0 else 0
+            part.holes_us = max(boot.span.holes_us - between, 0) if i == 0 else 0
             if follower is not None:
                 part.boot_us, part.speed = _since_boot(follower, first) if not reboots else (None, 1.0)
-                part.cycles = _within(follower.arming.cycles(boot.first_us, boot.last_us), first, last)
+                cycles = follower.arming.cycles(boot.first_us, boot.last_us)
+                part.cycles = _within(cycles, first, last, is_rebooted=i < len(reboots))
             out.append(part)
         return out
 
@@ -201,13 +218,13 @@ def _since_boot(follower: Follower, first_us: int) -> tuple[int | None, float]:
     return max(round(ms0 * 1000 - (t0 - first_us) * speed), 0), speed
 
 
-def _within(cycles: list[Cycle], first_us: int, last_us: int) -> list[Cycle]:
+def _within(cycles: list[Cycle], first_us: int, last_us: int, is_rebooted: bool) -> list[Cycle]:
     """The flights that begin in a boot; one that a reboot ends has no disarming."""
     out = []
     for c in cycles:
         if first_us <= c.start_us < last_us:
-            ends_early = c.end_us > last_us
-            why = ", ".join(filter(None, (c.why, "reboot" if ends_early else "")))
+            is_cut = is_rebooted and c.end_us >= last_us
+            why = ", ".join(filter(None, (c.why, "ends with a reboot" if is_cut else "")))
             out.append(Cycle(c.start_us, min(c.end_us, last_us), why))
     return out
 

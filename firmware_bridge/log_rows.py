@@ -158,9 +158,10 @@ def field_values(table: Table, name: str) -> Floats | None:
 
 
 def filled_times(tables: Sequence[Table], before_us: int) -> tuple[list[Times], int]:
-    """A time for every row of a portion, and the newest: a message without one has that of the message before it.
+    """A time for every row of a portion, and the newest: a message without one has that of the message before it; those
+    before the first one of a boot have its time.
 
-    before_us: of the newest message before the portion. Rows before any time stay NO_TIME.
+    before_us: of the newest message before the portion. Where no message has a time they stay NO_TIME.
     """
     timed = [t for t in tables if len(t)]
     if not timed:
@@ -175,6 +176,8 @@ def filled_times(tables: Sequence[Table], before_us: int) -> tuple[list[Times], 
         return [t.time_us for t in tables], last_us
     order = np.argsort(at[known], kind="stable")
     known_at, known_us = at[known][order], times[known][order]
+    if before_us == NO_TIME:
+        before_us = int(known_us[0])
     return [_filled(t, known_at, known_us, before_us) for t in tables], last_us
 
 

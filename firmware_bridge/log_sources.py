@@ -225,6 +225,16 @@ def _ned(north: str, east: str, down: str) -> tuple[Field, ...]:
     return _f("vel_north_mps", north), _f("vel_east_mps", east), _f("vel_down_mps", down)
 
 
+def _airspeed(wind_table: str) -> Worked:
+    """Without a sensor ArduPilot's VFR_HUD says how fast the estimator takes it through the estimated wind."""
+
+    def compute(r: Rows) -> Sequence[Floats]:
+        wind_n, wind_e = (r.held(wind_table, n, 0.0) for n in ("VWN", "VWE"))
+        return (np.sqrt((r.value("VN") - wind_n) ** 2 + (r.value("VE") - wind_e) ** 2 + r.value("VD") ** 2),)
+
+    return Worked((("airspeed_mps", 0),), f"length of (VN, VE, VD) less {wind_table}'s wind", compute)
+
+
 def _ekf4(table: str) -> TableSource:
     flags = Worked((("ekf_flags", 0),), "SS as EKF_STATUS_REPORT.flags", _flags)
     return _t(table, *_ratio_fields(1.0), flags, primary=(table, "PI"))
@@ -268,8 +278,10 @@ DATAFLASH: tuple[TableSource, ...] = (
     _t("MAG", *_xyz("mag_?_ut", "MagX", "MagY", "MagZ", factor=0.1), instance=0),
     _t("BARO", _f("pressure_pa", "Press"), instance=0),
     _t("ARSP", _f("airspeed_mps", "Airspeed"), instance=0),
-    _t("CTUN", _f("airspeed_mps", "As"), _f("throttle_pct", "ThO", "ThrOut"), needs=("NavRoll",)),
     _t("QTUN", _f("throttle_pct", "ThO", factor=100.0)),
+    _t("CTUN", _f("airspeed_mps", "As"), _f("throttle_pct", "ThO", "ThrOut"), needs=("NavRoll",)),
+    _t("XKF1", _airspeed("XKF2"), primary=_XKF),
+    _t("NKF1", _airspeed("NKF2"), primary=_NKF),
     _t("CTUN", _copter_throttle("ThO"), needs=("ThI", "ThO")),
     _t("CTUN", _copter_throttle("ThrOut"), needs=("ThrIn", "ThrOut")),
     _t("CTUN", Worked((("alt_error_m", 0),), "DAlt - Alt", _copter_height_error), _f("climb_mps", "CRt", factor=0.01),
@@ -285,7 +297,7 @@ DATAFLASH: tuple[TableSource, ...] = (
        _f("gps_alt_msl_m", "Alt"), _f("gps_speed_mps", "Spd")),
     _t("GPS", _position(("Lat",), ("Lng", "Lon")), _f("alt_msl_m", "Alt"), _f("alt_rel_m", "RelAlt", "RAlt"),
        Worked((("vel_north_mps", 0), ("vel_east_mps", 0)), "Spd along GCrs, with a 3D fix", _course),
-       _f("vel_down_mps", "VZ"), _f("groundspeed_mps", "Spd"), _f("airspeed_mps", "Spd")),
+       _f("vel_down_mps", "VZ"), _f("groundspeed_mps", "Spd")),
     _t("BARO", _f("alt_rel_m", "Alt"), _f("climb_mps", "CRt"), instance=0),
     _t("RCOU", _pulses([f"C{i}" for i in range(1, 15)], "motor_output_us")),
     _t("RCO2", _pulses(["C15", "C16"], "motor_output_us", 14)),
@@ -421,7 +433,6 @@ ULOG: tuple[TableSource, ...] = (
        instance=0),
     _t("actuator_outputs", Worked(_elements("motor_output_us", 16), "output from 500 to 2500", _px4_outputs),
        instance=1),
-    _t("mission_result", _f("mission_seq", "seq_current")),
     _t("vehicle_land_detected", Worked((("landed_state", 0),), "landed, with the mode", _px4_landed)),
     _t("vehicle_status", Worked((("sensors_health", 0),), "onboard_control_sensors_health", _px4_health)),
     _t("cpuload", _f("cpu_load_pct", "load", factor=100.0)),
@@ -429,7 +440,17 @@ ULOG: tuple[TableSource, ...] = (
        Worked((("rc_rssi_pct", 0),), "rssi", _px4_rssi)),
 )  # fmt: skip
 
-STATES: dict[str, tuple[str, ...]] = {
-    "dataflash": ("armed: ARM, EV 10 and 11, STAT.Armed", "flight_mode: MODE", "landed_state: EV 18 and 28, STAT"),
-    "ulog": ("armed: vehicle_status.arming_state", "flight_mode: vehicle_status.nav_state"),
+STATES: dict[str, dict[str, str]] = {
+    "dataflash": {
+        "armed": "ARM.ArmState, EV 10 and 11; STAT.Armed",
+        "flight_mode": "MODE.ModeNum",
+        "landed_state": "EV 18 and 28; STAT.isFlying",
+        "mission_seq": "MISE.CNum of navigation commands",
+    },
+    "ulog": {
+        "armed": "vehicle_status.arming_state",
+        "flight_mode": "vehicle_status.nav_state as custom_mode",
+        "mission_seq": "mission_result.seq_current",
+    },
 }
+"""What a log says when it changes (`log_events`): channel -> words, by format."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from firmware_bridge.tlog import open_log, read_tlog
-from firmware_bridge.ulog_topics import MAGIC
+from firmware_bridge.ulog_scan import MAGIC
 from shared.errors import Refused
 from shared.frames import Frames
 

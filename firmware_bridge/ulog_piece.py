@@ -17,11 +17,12 @@ _FORMAT, _SUBSCRIBE = ord("F"), ord("A")
 
 
 class UlogPiece:
-    """data: begins at `base` of the log. is_end: the log, or its part before appended data, ends with it. portion: what
-    `read` found."""
+    """data[start:], which begins at base + start of the log. is_end: the log, or its part before appended data, ends
+    with it. portion: what `read` found."""
 
-    def __init__(self, state: UlogState, data: bytes, base: int, is_end: bool) -> None:
-        self.portion = Portion(base, base)
+    def __init__(self, state: UlogState, data: bytes, start: int, base: int, is_end: bool) -> None:
+        self.portion = Portion(base + start, base + start)
+        self._start = start
         self._state, self._data, self._base, self._is_end = state, data, base, is_end
         self._found: UlogScan | None = None
         self._gaps: Ints = np.zeros(0, np.int64)
@@ -31,20 +32,26 @@ class UlogPiece:
         self._changes: list[tuple[str, float, int]] = []
 
     def read(self) -> int:
-        """Reads what can be decided; how many bytes that is. A log's header is a portion of its own."""
-        if self._state.lost_at < 0 and self._data.startswith(MAGIC) and len(self._data) >= FILE_HEADER:
-            self._state.begin(self._data[:_FLAGS_END], self._base, self.portion)
-            used = FILE_HEADER
+        """Reads what can be decided; where in `data` that ends. A log's header is a portion of its own."""
+        start = self._start
+        left = len(self._data) - start
+        if self._state.lost_at < 0 and self._data.startswith(MAGIC, start) and left >= FILE_HEADER:
+            if left < _FLAGS_END and not self._is_end:
+                return start
+            self._state.begin(self._data[start : start + _FLAGS_END], self._base + start, self.portion)
+            end = start + FILE_HEADER
         else:
-            if self._base == 0:
+            if self._base + start == 0:
                 self._lose(0, is_torn=False)
-            used = self._messages()
+            end = self._messages()
             self._finish()
-        self.portion.end = self._base + used
-        return used
+            if self._state.sections and self._state.sections[0] == self._base + end:
+                self._state.next_section()
+        self.portion.end = self._base + end
+        return end
 
     def _messages(self) -> int:
-        data, pos, walk = self._data, 0, 0
+        data, pos, walk = self._data, self._start, 0
         while pos < len(data) or self._state.lost_at >= 0:
             if self._state.lost_at >= 0:
                 what, pos = resume(
@@ -60,7 +67,7 @@ class UlogPiece:
             if what in (Step.LOG, Step.WAIT):
                 break
             if what is Step.LOST:
-                self._lose(pos, self._is_end and (pos + HEADER > len(data) or is_header(data, pos)))
+                self._lose(pos, self._is_end and self._goes_on(pos))
                 walk, self._window = _WALK, _WINDOW
             else:
                 self._take(pos, end, what)
@@ -182,6 +189,13 @@ class UlogPiece:
         state = self._state
         state.lost_at, state.lost_zeros, state.lost_torn = self._base + pos, True, is_torn
 
+    def _goes_on(self, pos: int) -> bool:
+        """Whether a message that begins at pos goes on behind the piece."""
+        data = self._data
+        if pos + HEADER > len(data):
+            return True
+        return is_header(data, pos) and pos + HEADER + (data[pos] | data[pos + 1] << 8) > len(data)
+
     def _note_zeros(self, upto: int) -> None:
         start = max(0, self._state.lost_at - self._base)
         self._state.lost_zeros &= self._data.count(0, start, upto) == upto - start
@@ -201,8 +215,6 @@ class UlogPiece:
         if self._is_end and (state.lost_at >= 0 or pos == end):
             if state.lost_at >= 0:
                 self._recover(end, True)
-            if state.sections and state.sections[0] == self._base + end:
-                state.next_section()
             return end
         return pos
 
@@ -215,6 +227,10 @@ class UlogPiece:
             portion.is_new_boot, state.is_fresh = state.is_fresh, False
         for table in portion.tables:
             portion.counts[table.name] = portion.counts.get(table.name, 0) + len(table)
+            if table.name == "event":
+                state.events.read(table)
+        metadata = state.facts.multiple.get("metadata_events", [[]])[-1]
+        portion.texts += state.events.texts(metadata, self._is_end)
         if self._changes:
             latest = latest_before(portion.tables, np.array([c[2] for c in self._changes]), state.latest_us)
             for (name, value, _), time_us in zip(self._changes, latest, strict=True):

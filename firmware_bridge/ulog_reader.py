@@ -43,12 +43,14 @@ class ULogReader:
         while pos < len(data) and (final or len(data) - pos >= size):
             section = self._section(self._base + pos) - self._base
             stop = min(len(data), pos + size, section)
-            piece = UlogPiece(
-                self._state, data[pos:stop], self._base + pos, stop == section or (final and stop == len(data))
-            )
-            used = piece.read()
-            pos, size = pos + used, self._piece_bytes if used else 2 * size  # more is needed to decide anything
-            out += [piece.portion] if used or piece.portion.damage else []
+            is_end = stop == section or (final and stop == len(data))
+            is_whole = stop == len(data)  # then there is no need for a copy
+            piece = (data, pos, self._base) if is_whole else (data[pos:stop], 0, self._base + pos)
+            read = UlogPiece(self._state, *piece, is_end)
+            end = read.read() + (0 if is_whole else pos)
+            out += [read.portion] if end > pos or read.portion.damage else []
+            size = self._piece_bytes if end > pos else 2 * size  # more is needed to decide anything
+            pos = end
         self._pending, self._pending_bytes = [data[pos:]], len(data) - pos
         self._base += pos
         return out

@@ -47,7 +47,7 @@ def _times(rows: NDArray[np.void], topic: Topic) -> Ints:
 
 def latest_before(parts: list[Table], at: Ints, start_us: int) -> list[int]:
     """The latest stamp of any message before each position `at`, not before start_us."""
-    timed = [t for t in parts if len(t) and int(t.time_us[0]) != NO_TIME]
+    timed = [t for t in parts if len(t)]
     if not timed:
         return [start_us] * len(at)
     places = np.concatenate([t.at for t in timed])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from firmware_bridge.log_tables import Damage, Parameter, Portion
+from firmware_bridge.ulog_events import EventTexts
 from firmware_bridge.ulog_formats import Topics
 from firmware_bridge.ulog_scan import FILE_HEADER, HEADER
 from firmware_bridge.ulog_words import Facts, pair, parameter, text
@@ -22,6 +23,7 @@ class UlogState:
 
     topics: Topics = field(default_factory=Topics)
     facts: Facts = field(default_factory=Facts)
+    events: EventTexts = field(default_factory=EventTexts)
     defaults: dict[int, dict[str, float]] = field(default_factory=dict)
     in_definitions: bool = True
     start_us: int = 0
@@ -55,14 +57,14 @@ class UlogState:
             self.in_definitions = False
         is_read = True
         match chr(kind):
-            case "F":
-                is_read = body.partition(b":")[0].decode("utf-8", "replace") in self.topics.formats
             case "P":
                 found = parameter(body)
-                is_read = found is not None
                 if found and not self.in_definitions:
                     return found
+                is_read = found is not None
                 portion.parameters += [Parameter(*found)] if found else []
+            case "F":
+                is_read = body.partition(b":")[0].decode("utf-8", "replace") in self.topics.formats
             case "I":
                 fact = pair(body)
                 is_read = fact is not None

@@ -1,32 +1,26 @@
-"""A PX4 ULog as topics over time, without the troubles of real logs: stamps of 0, before the start, in the future.
+"""A PX4 ULog as topics over time, without the troubles of real logs: stamps of 0, before the start, in the future."""
 
-Read by pyulog, which the hub and laptops have and aircraft do not need.
-"""
-
-import contextlib
-import io
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.log_tables import Portion, Table, read_all
+from firmware_bridge.ulog_reader import ULogReader
+from firmware_bridge.ulog_scan import MAGIC
 from shared.errors import Refused
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
-MAGIC = b"ULog\x01\x12\x35"
 _EARLIEST_UTC_US = 1_000_000_000_000_000
 """2001: an older UTC is a receiver's or a clock's invention."""
 _CLOCK_TOPICS = ("vehicle_attitude", "sensor_combined", "vehicle_status", "vehicle_local_position", "battery_status")
 _SLACK_US = 5_000_000
 _LONGEST_HOLE_US = 300_000_000
 _FEWEST = 10
-_BROKEN = (TypeError, ValueError, LookupError, AttributeError, OverflowError, MemoryError, struct.error, EOFError)
-"""What pyulog raises on damaged and hostile files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,60 +89,71 @@ class Topics:
         return inside[first]
 
 
-class _Bounded(io.BytesIO):
-    """A file that ends a reader which goes round in circles, as pyulog does on some torn headers."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._reads_left = 2 * len(data) + 1_000
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._reads_left -= 1
-        if self._reads_left < 0:
-            raise EOFError("the log leads its reader in circles")
-        return super().read(size)
-
-
 def read_topics(data: bytes, names: Sequence[str]) -> Topics:
-    """The topics `names` of a ULog. Refused: log_format (no ULog), log_damaged (nothing in it can be read)."""
-    from pyulog import ULog
-    from pyulog.exceptions import ULogException
-
+    """The topics `names` of a ULog; of several boots in one file the one with the most data. Refused: log_format (no
+    ULog), log_damaged (no flight data can be read)."""
     if not data.startswith(MAGIC):
         raise Refused("log_format", "not a ULog")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pyulog prints its warnings
-            log = ULog(_Bounded(data), list(names), disable_str_exceptions=True)
-        return _topics(log)
-    except (*_BROKEN, ULogException) as e:
-        raise Refused("log_damaged", f"{type(e).__name__}: {e}"[:200]) from None
-
-
-def _topics(log: Any) -> Topics:
+    portions = _longest_boot(read_all(ULogReader(), [data]))
+    tables: dict[tuple[str, int], list[Table]] = {}
+    for table in (t for p in portions for t in p.tables if t.name in names):
+        tables.setdefault((table.name, table.instance), []).append(table)
     instances: dict[str, dict[int, Topic]] = {}
-    for d in log.data_list:
-        topic = _topic(d.data)
+    for (name, instance), parts in sorted(tables.items()):
+        topic = _topic(parts)
         if len(topic.time_us):
-            instances.setdefault(d.name, {})[int(d.multi_id)] = topic
-    first, last = _span(instances, int(log.start_timestamp))
-    texts = [(int(m.timestamp), int(m.log_level) - ord("0"), str(m.message)) for m in log.logged_messages]
+            instances.setdefault(name, {})[instance] = topic
+    info = {k: v for p in portions for k, v in p.info.items()}
+    return _topics(portions, instances, info)
+
+
+def _longest_boot(portions: list[Portion]) -> list[Portion]:
+    boots: list[list[Portion]] = [[]]
+    for p in portions:
+        if p.is_new_boot:
+            boots.append([])
+        boots[-1].append(p)
+    longest = max(boots, key=lambda boot: sum(sum(p.counts.values()) for p in boot))
+    return longest if longest is boots[0] else [*_words(boots[0]), *longest]
+
+
+def _words(boot: list[Portion]) -> list[Portion]:
+    """What the first boot of a file says of the vehicle holds for data appended later."""
+    return [replace(p, tables=[], texts=[]) for p in boot]
+
+
+def _topics(portions: list[Portion], instances: dict[str, dict[int, Topic]], info: dict[str, Any]) -> Topics:
+    first, last = _span(instances, int(info.get("start_timestamp", 0)))
+    release = info.get("ver_sw_release", 0)
+    events = {at for p in portions for t in p.tables if t.name == "event" for at in t.at.tolist()}
+    texts = [t for p in portions for t in p.texts if t.at not in events]  # PX4 sends those as messages of their own
     return Topics(
         instances,
         first,
         last,
         _utc_offset(instances),
-        {k: float(v) for k, v in log.initial_parameters.items()},
-        int(log.msg_info_dict.get("ver_sw_release", 0)),
-        [(max(t, first), s, text) for t, s, text in texts if t <= last + _SLACK_US],
-        bool(log.file_corruption),
+        {x.name: x.value for p in portions for x in p.parameters if x.is_initial},
+        release if isinstance(release, int) else 0,
+        [(max(t.time_us, first), t.severity, t.text) for t in texts if t.time_us <= last + _SLACK_US],
+        any(d.size for p in portions for d in p.damage),
     )
 
 
-def _topic(data: dict[str, NDArray[Any]]) -> Topic:
-    stamps = data["timestamp"].astype(np.int64)
+def _topic(parts: list[Table]) -> Topic:
+    """Parts of one instance. A part of another format (of another log behind the first) is left out."""
+    parts = [p for p in parts if p.rows.dtype == parts[0].rows.dtype]
+    stamps, rows = np.concatenate([p.time_us for p in parts]), np.concatenate([p.rows for p in parts])
     keep = np.flatnonzero(stamps > 0)
     order = keep[np.argsort(stamps[keep], kind="stable")]
-    return Topic(stamps[order], {k: v[order] for k, v in data.items() if k != "timestamp"})
+    fields: dict[str, NDArray[Any]] = {}
+    for name in rows.dtype.names or ():
+        column = rows[name][order]
+        if column.ndim == 1:
+            fields[name] = column
+        else:
+            fields |= {f"{name}[{i}]": column[:, i] for i in range(column.shape[1])}
+    fields.pop("timestamp", None)
+    return Topic(stamps[order], fields)
 
 
 def _span(instances: dict[str, dict[int, Topic]], start_us: int) -> tuple[int, int]:
@@ -164,7 +169,7 @@ def _span(instances: dict[str, dict[int, Topic]], start_us: int) -> tuple[int, i
                 first = int(t[holes[cut - 1] + 1]) if cut else int(t[0])
                 last = int(t[holes[cut]]) if cut < len(holes) else int(t[-1])
                 return (max(first, start_us) if start_us <= last else first), last
-    raise ValueError("no flight data")
+    raise Refused("log_damaged", "no flight data can be read")
 
 
 def _utc_offset(instances: dict[str, dict[int, Topic]]) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.boot_clock import REBOOT_MS, TIMED
-from firmware_bridge.columns import Columns, MessageColumns, columns_of, fields
+from firmware_bridge.columns import Columns, MessageColumns, columns_of, field, fields
 from firmware_bridge.modes import ARDUPILOT, INVALID, PX4, QUADPLANE_MODES, is_vehicle_type, mode_name, vehicle_class
 from shared.frames import Frames
 
@@ -83,16 +83,17 @@ def find_vehicle(columns: Columns) -> tuple[int, int] | None:
         if group.msgid != HEARTBEAT or group.compid in _NO_VEHICLE_COMPIDS or not group.sysid or not group.compid:
             continue
         beats = fields(group)
-        is_autopilot = (beats["autopilot"] != INVALID) & np.isin(beats["type"], _VEHICLE_TYPES)
+        autopilot = beats["autopilot"]
+        is_autopilot = (autopilot != INVALID) & _IS_VEHICLE[beats["type"]]
         count = int(is_autopilot.sum())
-        is_known = bool(np.isin(beats["autopilot"][is_autopilot], (ARDUPILOT, PX4)).any())
+        is_known = bool((is_autopilot & ((autopilot == ARDUPILOT) | (autopilot == PX4))).any())
         rank = (is_known, group.compid == 1, count)
         if count and rank > best:
             best, found = rank, (group.sysid, group.compid)
     return found
 
 
-_VEHICLE_TYPES = [t for t in range(256) if is_vehicle_type(t)]
+_IS_VEHICLE = np.array([is_vehicle_type(t) for t in range(256)])
 
 
 @dataclass(slots=True)
@@ -130,12 +131,12 @@ def transitions(values: NDArray[Any], before: Any) -> list[int]:
     """Indexes at which a series differs from the value before it (the first: from `before`)."""
     if len(values) == 0:
         return []
-    changed = np.flatnonzero(values[1:] != values[:-1]) + 1
-    return ([0] if before is None or values[0] != before else []) + changed.tolist()
+    changed: list[int] = ((values[1:] != values[:-1]).nonzero()[0] + 1).tolist()
+    return [0, *changed] if before is None or values[0] != before else changed
 
 
 def _heartbeats(v: Vehicle, beats: NDArray[np.void], time_us: NDArray[np.int64]) -> list[Change]:
-    is_own = (beats["autopilot"] != INVALID) & np.isin(beats["type"], _VEHICLE_TYPES)
+    is_own = (beats["autopilot"] != INVALID) & _IS_VEHICLE[beats["type"]]
     if not is_own.all():
         beats, time_us = beats[is_own], time_us[is_own]
     if len(beats) == 0:
@@ -231,11 +232,12 @@ def _reboots(v: Vehicle, groups: list[MessageColumns], time_us: NDArray[np.int64
     if not timed:
         return []
     rows = np.concatenate([g.rows for g in timed])
-    boot_ms = np.concatenate([fields(g)["time_boot_ms"] for g in timed]).astype(np.int64)
+    boot_ms = np.concatenate([field(g, "time_boot_ms") for g in timed]).astype(np.int64)
     order = np.argsort(rows, kind="stable")
     rows, boot_ms = rows[order], boot_ms[order]
-    before = np.concatenate([[boot_ms[0] if v.boot_ms is None else v.boot_ms], boot_ms[:-1]])
-    fell = np.flatnonzero((boot_ms < before - REBOOT_MS) & (boot_ms < before // 2 + REBOOT_MS))
+    before = np.concatenate([boot_ms[:1] if v.boot_ms is None else [v.boot_ms], boot_ms[:-1]])
+    fell = (boot_ms < before - REBOOT_MS).nonzero()[0]
+    fell = fell[boot_ms[fell] < before[fell] // 2 + REBOOT_MS]
     v.boot_ms = int(boot_ms[-1])
     v.boots += len(fell)
     return [Change(int(time_us[rows[i]]), "reboot", float(boot_ms[i]), "the autopilot has restarted") for i in fell]

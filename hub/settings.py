@@ -42,6 +42,8 @@ class HubSettings:
     """Address of the API as people and aircraft reach it; empty: http://api_host:api_port."""
     server_names: tuple[str, ...] = ()
     """Further names and addresses for the broker's server certificate."""
+    max_log_mb: int = 4096
+    """MiB of a log's file that may be uploaded."""
     log_format: str = "text"
 
     @property
@@ -106,6 +108,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "DBX_INGEST_PROCESSES": ("ingest_processes", _number(1, 64)),
     "DBX_PUBLIC_URL": ("public_url", _url("http", "https")),
     "DBX_SERVER_NAMES": ("server_names", _names),
+    "DBX_MAX_LOG_MB": ("max_log_mb", _number(1, 1 << 20)),
     "DBX_LOG_FORMAT": ("log_format", _one_of("text", "json")),
 }
 DATA = "DBX_DATA"

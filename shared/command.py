@@ -21,7 +21,9 @@ COMMANDS = {
     "agent": ("agent.cli", "agent"),
     "hub": ("hub.cli", "hub"),
     "models": ("models.cli", "models"),
+    "inspect": ("firmware_bridge.inspect", "agent"),
     "verify": ("hub.verify", "hub"),
+    "export": ("hub.export.cli", "hub"),
     "doctor": ("hub.doctor", "hub"),
 }
 
@@ -33,11 +35,14 @@ usage: dbx COMMAND [options]        (each command answers --help)
               demo --once --speed max [--log FILE ...] [--json]    to the end of the logs, then report
   agent     the recorder on the aircraft
               enroll run status doctor stop
+              import PATH...   sync   card PATH            recorded logs, from any card, with a network or without
   hub       the cloud side
               up ingest api worker migrate broker-files org key aircraft audit
   models    train, evaluate and package the anomaly models
               train evaluate show
+  inspect   say what is in recorded logs, damaged ones too: inspect FILE... [--json]
   verify    check an exported evidence file offline: verify FILE
+  export    recorded logs as csv, parquet, mcap, geojson, kml, gpx: export FILE ... --format FORMAT [--private]
   doctor    check that this machine has what the demo and the tests need
   test      all checks: style, types, then every test      test [--fast] [pytest arguments]
   bench     measure: bench NAME [--json ...]; without a name, lists the benches
@@ -124,7 +129,7 @@ def run_bench(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help") or args[0] not in names:
         print("usage: dbx bench NAME [options]; benches: " + (", ".join(names) or "none"), file=sys.stderr)
         return 0 if args and args[0] in ("-h", "--help") else 2
-    call = f"import sys; from tests.bench.{args[0]} import main; sys.exit(main(sys.argv[1:]))"
+    call = f"import importlib, sys; sys.exit(importlib.import_module('tests.bench.{args[0]}').main(sys.argv[1:]))"
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.call([sys.executable, "-c", call, *args[1:]], env={**os.environ, "PYTHONPATH": path})
 

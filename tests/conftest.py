@@ -24,6 +24,8 @@ pytest_plugins = [
     "tests.fix_model_flights",
     "tests.fix_pages",
     "tests.fix_system",
+    "tests.fix_imports",
+    "tests.fix_logs",
 ]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -103,12 +103,12 @@ def dataflash_log(
             if t <= at < t + 1 / rate_hz:
                 log.write(name, us, *values)
         _every_step(log, us, t)
-        if step % max(1, rate_hz // 10) == 0:
+        if _is_due(step, rate_hz, 10):
             _ten_hertz(log, us, t, speed)
-        if has_gps and step % max(1, rate_hz // 5) == 0:
+        if has_gps and _is_due(step, rate_hz, 5):
             place = lat + way_m * 0.6 / 111_319.5, lon + way_m * 0.8 / (111_319.5 * math.cos(math.radians(lat)))
             _gps(log, us, (week, week_ms + int(t * 1000)), place, 10 + 0.3 * way_m, speed)
-        if step % max(1, rate_hz // 2) == 0:
+        if _is_due(step, rate_hz, 2):
             amps, left = 12.0 * (speed > 0), 100 - int(t) % 100
             log.write("BAT", us, 0, 16.4 - 0.01 * t, 16.5, amps, 3.3 * t, 0.05 * t, 2950, 0.012, left)
     return bytes(log.out)
@@ -143,6 +143,10 @@ def _events(armed_s: float, disarmed_s: float) -> Iterator[tuple[float | str, ..
     yield disarmed_s - 0.5, "MSG", "SIM Hit ground at 0.5 m/s"
     yield disarmed_s, "ARM", 0, 65535, 0, 1
     yield disarmed_s, "EV", 11
+
+
+def _is_due(step: int, rate_hz: int, hz: int) -> bool:
+    return step * hz // rate_hz != (step - 1) * hz // rate_hz
 
 
 def _speed(t: float, armed_s: float, disarmed_s: float) -> float:

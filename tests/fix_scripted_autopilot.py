@@ -75,7 +75,7 @@ def converse(
         for msgid, values in faults.through(replies):
             exchange.hear(msgid, row_of(msgid, values), now_s)
         now_s += 0.01
-    for msgid, values in exchange.leave():
+    for msgid, values in exchange.leave() if exchange.failure else []:
         server.receive(msgid, row_of(msgid, values))
     return now_s
 
@@ -83,24 +83,25 @@ def converse(
 class ScriptedAutopilot:
     """Talks to an agent's UDP port: HEARTBEAT and attitude, and answers requests for logs at kbit_s.
 
-    heard: (when, message id, fields) of all that came, but HEARTBEATs. Its state is changed by the test's thread.
+    heard: (when, message id, fields) of all that came, but HEARTBEATs. answers_sent: (when, bytes of the frame).
+    idle_s: after which sessions are closed (ArduPilot 20 s, PX4 10 s). Its state is changed by the test's thread.
     """
 
     def __init__(
         self, port: int, server: LogServer, kbit_s: float = 2000, faults: Faults | None = None, compid: int = 1,
-        is_px4: bool = False,
+        is_px4: bool = False, idle_s: float = 3.0,
     ) -> None:  # fmt: skip
         self.server = server
         self.heard: list[tuple[float, int, Any]] = []
         self.is_armed = False
         self.is_silent = False
-        self.sent_bytes = 0
-        self.log_packets_sent: list[float] = []
-        self.said: list[bytes] = []
+        self.answers_sent: list[tuple[float, int]] = []
         self._kbit_s = kbit_s
         self._faults = faults or Faults()
         self._compid = compid
         self._autopilot = 12 if is_px4 else 3
+        self._idle_s = idle_s
+        self._asked_s = 0.0
         self._seq = 0
         self._boot_s = time.monotonic()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -147,7 +148,6 @@ class ScriptedAutopilot:
     def _send(self, frame: bytes) -> None:
         if not self.is_silent:
             self._socket.sendto(frame, self._to)
-            self.sent_bytes += len(frame)
 
     def _run(self) -> None:
         scanner, tick, free_s = Scanner(), 0, time.monotonic()
@@ -159,7 +159,9 @@ class ScriptedAutopilot:
                 next_s += 0.05
                 self._telemetry(tick)
                 tick += 1
-            free_s = self._stream(max(free_s, now_s - 0.02))
+            free_s = self._stream(max(free_s, now_s - 0.05))
+            if now_s - self._asked_s > self._idle_s:
+                self.server.sessions.clear()
             self._stop.wait(0.002)
 
     def _telemetry(self, tick: int) -> None:
@@ -181,9 +183,9 @@ class ScriptedAutopilot:
                     values = values | {"target_system": 1, "target_component": 191}
                 frame = frame_of(msgid, values, self._seq, compid=self._compid)
                 self._send(frame)
-                self.log_packets_sent.append(time.monotonic())
+                self.answers_sent.append((time.monotonic(), len(frame)))
+                free_s += len(frame) * 8 / (self._kbit_s * 1000)
             self._seq += 1
-            free_s += 270 * 8 / (self._kbit_s * 1000)
         return free_s
 
     def _read(self, scanner: Scanner) -> None:
@@ -196,6 +198,7 @@ class ScriptedAutopilot:
                 for row in fields(group):
                     if group.msgid == 0:
                         continue
-                    self.heard.append((time.monotonic(), group.msgid, row.copy()))
+                    self._asked_s = time.monotonic()
+                    self.heard.append((self._asked_s, group.msgid, row.copy()))
                     if self._faults.dice.random() >= self._faults.loss and not self.is_silent:
                         self.server.receive(group.msgid, row)

@@ -57,7 +57,7 @@ class UlogWriter:
         """A parameter changed in flight."""
         self._message(self._data, "P", self._pair("float" if isinstance(value, float) else "int32_t", name, value))
 
-    def topic(self, name: str, **fields: str) -> None:
+    def topic(self, name: str, /, **fields: str) -> None:
         """A format: field name -> type; the timestamp comes by itself."""
         self.format(name, [("timestamp", "uint64_t"), *fields.items()])
 
@@ -75,7 +75,7 @@ class UlogWriter:
             self._message(self._data, "A", struct.pack("<BH", instance, self._subscribed[key]) + name.encode())
         return self._subscribed[key]
 
-    def row(self, name: str, time_us: int, instance: int = 0, **values: Any) -> None:
+    def row(self, name: str, time_us: int, /, instance: int = 0, **values: Any) -> None:
         """One sample; array fields are sequences. Padding at the end is not logged."""
         body = struct.pack("<H", self.subscribe(name, instance))
         last = max(i for i, (field, _) in enumerate(self._formats[name]) if not field.startswith("_padding"))

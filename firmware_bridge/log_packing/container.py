@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import zstandard
 
+from firmware_bridge.log_packing import mavlink
 from firmware_bridge.log_packing.dataflash import DataFlashSplitter
 from firmware_bridge.log_packing.decode import decode
 from firmware_bridge.log_packing.encode import encode
@@ -105,12 +106,23 @@ def _columns(splitter: Splitter) -> Packer:
     return packed
 
 
+def _frames(is_stamped: bool) -> Packer:
+    def packed(data: bytes, is_last: bool) -> Segment:
+        try:
+            size, body = mavlink.encode(data, is_stamped, is_last)
+        except Refused:  # more frames or wider ones than a block takes
+            return PLAIN, len(data), zstandard.compress(data, _LEVEL)
+        return FRAMES, size, body
+
+    return packed
+
+
 _PACKERS: dict[LogFormat, Callable[[], Packer]] = {
     "dataflash": lambda: _columns(DataFlashSplitter()),
     "ulog": lambda: _columns(ULogSplitter()),
     "dataflash-text": lambda: _plain(_TEXT_LEVEL),
-    "tlog": lambda: _plain(_LEVEL),
-    "raw": lambda: _plain(_LEVEL),
+    "tlog": lambda: _frames(is_stamped=True),
+    "raw": lambda: _frames(is_stamped=False),
 }
 
 
@@ -121,7 +133,7 @@ def _unpacked(kind: int, size: int, body: bytes) -> bytes:
         return data
     if kind == COLUMNS:
         return decode(_decompressed(body, 4 * size + _SPARE_BYTES), size)
-    raise NotImplementedError
+    return mavlink.decode(body, size)
 
 
 def _decompressed(body: bytes, most: int) -> bytes:

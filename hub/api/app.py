@@ -15,6 +15,7 @@ from hub.api import (
     routes_enroll,
     routes_files,
     routes_flights,
+    routes_logs,
     routes_notices,
     routes_telemetry,
     shapes,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_flights.router,
     routes_telemetry.router,
     routes_files.router,
+    routes_logs.router,
     routes_notices.router,
     routes_enroll.router,
     upload.router,
@@ -66,6 +68,8 @@ def create_app(settings: HubSettings) -> FastAPI:
             is_https=settings.api_url.startswith("https:"),
             enrolling=Enrolling(hub),
             receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
+            max_log_bytes=settings.max_log_mb << 20,
+            spool=hub.folder / "spool",
             publishing=DirectivePublisher(host, port, tls, OpenDirectives(api_url)),
         )
     )
@@ -100,5 +104,5 @@ def build_app(parts: ApiParts) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, responses=_PROBLEMS)
     app.router.routes += [*session_routes(), *page_routes()]
-    app.add_middleware(Gate, requests=requests)
+    app.add_middleware(Gate, requests=requests, long_bodies={"/v1/logs": parts.max_log_bytes})
     return app

@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import time
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -27,7 +28,7 @@ MAX_BODY_BYTES = 64 << 10
 BODY_S = 20.0
 SLOWEST_BYTES_PER_S = 50_000
 """Who sends a body slower than this (after BODY_S) holds a connection for nothing."""
-_LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES}
+_LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES, "/v1/device/logs": 512 << 10}
 _FLUSH_S = 1.0
 _MOST_WAITING = 20_000
 
@@ -81,9 +82,11 @@ class RequestLog:
 class Gate:
     """The outermost ASGI layer."""
 
-    def __init__(self, app: ASGIApp, requests: RequestLog) -> None:
+    def __init__(self, app: ASGIApp, requests: RequestLog, long_bodies: Mapping[str, int]) -> None:
+        """long_bodies: path -> bytes, besides those that are always so."""
         self.app = app
         self.requests = requests
+        self.long_bodies = {**_LONG_BODIES, **long_bodies}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,7 +106,8 @@ class Gate:
             await send(message)
 
         try:
-            await self.app(scope, _bounded(scope, receive), send_with_headers)
+            most = self.long_bodies.get(scope["path"], MAX_BODY_BYTES)
+            await self.app(scope, _bounded(most, receive), send_with_headers)
         except Exception as error:
             problem = as_problem(error)
             if problem.status == 500:
@@ -132,9 +136,8 @@ def _add_headers(headers: MutableHeaders, request_id: str, allowance: Allowance 
         headers[name] = value
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that refuses a body beyond its bound, declared or not, and one that drips."""
-    most = _LONG_BODIES.get(scope["path"], MAX_BODY_BYTES)
+def _bounded(most: int, receive: Receive) -> Receive:
+    """`receive` that refuses a body beyond `most` bytes, declared or not, and one that drips."""
     until_s = time.monotonic() + BODY_S + most / SLOWEST_BYTES_PER_S
     seen = 0
     is_whole = False

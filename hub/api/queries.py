@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from hub.store import aircraft, committed, directives, enrollment, flights, keys, notices, organisations, telemetry
+from hub.store import (
+    aircraft,
+    committed,
+    directives,
+    enrollment,
+    flights,
+    keys,
+    log_reads,
+    notices,
+    organisations,
+    telemetry,
+)
 from hub.store.query import Query
 
 HOT: tuple[Query[Any], ...] = (
@@ -30,4 +41,8 @@ HOT: tuple[Query[Any], ...] = (
     committed.GET_STREAM,
     committed.OTHER_SPANS,
     telemetry.COUNT_ROWS,
+    log_reads.LIST_LOGS,
+    log_reads.GET_LOG,
+    log_reads.FLIGHT_LOGS,
+    log_reads.FLIGHT_SOURCES,
 )

@@ -37,6 +37,7 @@ async def enroll(request: Request, state: State, body: shapes.EnrollRequest) -> 
         count_stranger(request)
         raise _bad_code()
     org_id, aircraft_id = found[0].org_id, found[0].aircraft_id
+    craft = await state.reader.fetch(org_id, aircraft.GET_AIRCRAFT, aircraft_id)
     kid, device_id = key_id(public_key), new_id()
     try:
         signed = await asyncio.to_thread(enrolling.certificate, body.csr_pem, org_id, aircraft_id, device_id)
@@ -57,6 +58,7 @@ async def enroll(request: Request, state: State, body: shapes.EnrollRequest) -> 
     await asyncio.to_thread(enrolling.enrolled, org_id, aircraft_id, device_id)
     identity = {
         "org_id": org_id,
+        "kind": craft[0].kind,
         "aircraft_id": aircraft_id,
         "device_id": device_id,
         "key_id": kid.hex(),

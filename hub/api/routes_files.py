@@ -3,27 +3,36 @@ page is a short transaction of its own, so that a slow reader holds nothing in t
 
 import asyncio
 import itertools
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from firmware_bridge.log_source import LogSource
 from hub.api.auth import Owner, State, actor
-from hub.api.problems import not_found
+from hub.api.problems import Problem, invalid, not_found
 from hub.api.routes_flights import find_flight, span_of
-from hub.api.routes_telemetry import Private, read_series
+from hub.api.routes_logs import find_log, original
+from hub.api.routes_telemetry import Private, read_series, with_left_out
 from hub.api.state import Actor, ApiState
 from hub.export.evidence import DeviceKey, Header, write_evidence
 from hub.export.files import EVIDENCE_MEDIA_TYPE, TLOG_TYPE, FetchPage, find_close, frame_parts, pages, tlog_parts
+from hub.export.log_files import ENDINGS, Wish, export_log
+from hub.export.mcap import MCAP_TYPE
 from hub.export.private_frames import homes_in, private_frames
 from hub.export.private_series import NEEDED as PRIVATE_NEEDS
 from hub.export.private_series import privacy_of
-from hub.store import aircraft, committed
+from hub.export.tables import TABLE_TYPES
+from hub.export.track import TRACK_TYPES
+from hub.store import aircraft, committed, log_arrivals
 from hub.store.committed import EnvelopeRow, GapRow
 from hub.store.flights import FlightDetail, FlightRow
 from hub.store.keys import KeyOwner
@@ -37,6 +46,10 @@ router = APIRouter(prefix="/v1", tags=["files"])
 _TLOG: Responses = {200: {"content": {TLOG_TYPE: {}}, "description": "MAVLink telemetry log"}}
 _EVIDENCE: Responses = {
     200: {"content": {EVIDENCE_MEDIA_TYPE: {}}, "description": "Evidence file; check it with `dbx verify`"}
+}
+_MEDIA_TYPES = TABLE_TYPES | TRACK_TYPES | {"mcap": MCAP_TYPE, "original": "application/octet-stream"}
+_EXPORT: Responses = {
+    200: {"content": {t: {} for t in dict.fromkeys(_MEDIA_TYPES.values())}, "description": "The log, exported"}
 }
 _ALL = (1 << 63) - 1
 _CLOSE_WITHIN = 2000
@@ -101,6 +114,74 @@ async def get_evidence(request: Request, owner: Owner, state: State, flight_id: 
     envelopes = [r.envelope for r in (*rows, *(r for found in told for r in found))]
     parts = write_evidence(header, envelopes, digests, newest, state.parts.hub_key, state.hub_key_id)
     return _file(parts, f"flight-{flight_id}.dbxe", EVIDENCE_MEDIA_TYPE)
+
+
+@router.get("/logs/{sha256}/export", responses=_EXPORT, response_class=StreamingResponse)
+async def export_recorded(
+    request: Request, owner: Owner, state: State, sha256: str,
+    format: Literal["csv", "parquet", "mcap", "geojson", "kml", "gpx", "original"], private: Private = False,
+    message: Annotated[str | None, Query(max_length=64, description="csv, parquet: this type, at full rate")] = None,
+) -> StreamingResponse:  # fmt: skip
+    """A recorded log for other tools; private: elsewhere, see docs/exports.md."""
+    if message and format not in ("csv", "parquet"):
+        raise invalid("bad_message", "One message type comes as csv or parquet; mcap holds all of them.")
+    name, pieces = await _log_bytes(request, owner, state, sha256)
+    wish = Wish(format, messages=(message,) if message else (), private=private)
+    async with state.heavy:
+        made = await asyncio.to_thread(_exported, pieces, wish)
+    if made is None:
+        raise not_found("message type in this log")
+    file = f"{'private' if private else name.hex()[:16]}.{made.ending}"
+    return with_left_out(_file(made.parts(), file, _MEDIA_TYPES[format]), made.left_out)
+
+
+async def _log_bytes(request: Request, owner: Owner, state: State, sha256: str) -> tuple[bytes, Iterator[bytes]]:
+    """(SHA-256, the log's bytes). Problem 404: no such log; 409: not all of it is here yet."""
+    try:
+        name = bytes.fromhex(sha256)
+    except ValueError:
+        raise not_found("log") from None
+    await find_log(state, owner.org_id, name)
+    who = actor(request, owner)
+    delivery = await state.write(who, lambda conn: log_arrivals.whole_delivery(conn, owner.org_id, name))
+    if delivery is None:
+        raise Problem(409, "not_whole", "Not all of this log is here yet.")
+    return name, original(state, who, delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """A finished export in a folder that goes when it has been sent."""
+
+    folder: tempfile.TemporaryDirectory[str]
+    path: Path
+    ending: str
+    left_out: dict[str, Any] | None
+
+    def parts(self) -> Iterator[bytes]:
+        with self.folder, self.path.open("rb") as stream:
+            while part := stream.read(1 << 18):
+                yield part
+
+
+def _exported(pieces: Iterable[bytes], wish: Wish) -> _Exported | None:
+    """The log on disk, then the export of it: neither is ever whole in memory. None: it has no such messages."""
+    folder = tempfile.TemporaryDirectory(prefix="dbx-export-")
+    try:
+        log = Path(folder.name) / "log"
+        with log.open("wb") as sink:
+            for piece in pieces:
+                sink.write(piece)
+        source = LogSource(log)
+        ending = ENDINGS[source.format] if wish.format == "original" else wish.format
+        written = export_log(source, wish, Path(folder.name) / f"export.{ending}")
+    except BaseException:
+        folder.cleanup()
+        raise
+    if not written.paths:
+        folder.cleanup()
+        return None
+    return _Exported(folder, written.paths[0], ending, written.left_out)
 
 
 def _evidence_rows(

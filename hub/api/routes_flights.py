@@ -14,9 +14,19 @@ from hub.api.auth import Owner, State
 from hub.api.paging import Cursor, Limit, answer, open_cursor, page
 from hub.api.problems import invalid, not_found
 from hub.api.state import ApiState
-from hub.api.views import analysis_view, bands_view, event_view, flight_view, gap_view, missing_ranges
-from hub.store import committed, flights
+from hub.api.views import (
+    analysis_view,
+    bands_view,
+    event_view,
+    flight_log_view,
+    flight_view,
+    gap_view,
+    missing_ranges,
+    source_views,
+)
+from hub.store import committed, flights, log_reads
 from hub.store.flights import FlightDetail, FlightRow
+from hub.store.log_reads import FlightLogView
 from hub.store.telemetry import assemble, chunks_query
 from shared.channels import BY_NAME
 
@@ -45,17 +55,22 @@ async def list_flights(
 async def get_flight(request: Request, owner: Owner, state: State, flight_id: UUID) -> Response:
     """One flight with its completeness, its armed and mode bands, and its newest analysis."""
     flight, detail = await find_flight(state, owner.org_id, flight_id)
-    completeness, bands, analysis = await asyncio.gather(
+    completeness, bands, analysis, logs, sources = await asyncio.gather(
         _completeness(state, owner.org_id, flight, detail),
         _bands(state, owner.org_id, flight),
         state.reader.fetch(owner.org_id, flights.ANALYSIS, flight_id),
+        state.reader.fetch(owner.org_id, log_reads.FLIGHT_LOGS, flight_id),
+        state.reader.fetch(owner.org_id, log_reads.FLIGHT_SOURCES, flight_id),
     )
+    completeness["statement"] += _said_of_logs(flight, detail, logs)
     body = flight_view(flight) | {
         "stream_id": detail.stream_id,
         "close_reason": detail.close_reason,
         "completeness": completeness,
         "bands": bands,
         "analysis": analysis_view(analysis[0]) if analysis else None,
+        "logs": [flight_log_view(f) for f in logs],
+        "sources": source_views(sources, detail.stream_id, flight, detail.grid_rows),
     }
     return answer(request, body)
 
@@ -145,7 +160,9 @@ async def _completeness(state: ApiState, org_id: UUID, flight: FlightRow, detail
         "junk_bytes": held.junk_bytes if detail.junk_bytes is None else detail.junk_bytes,
         "manifest": has_manifest,
         "chain_ok": held.is_chained,
-        "statement": _statement(detail, flight.state, held, missing, gaps),
+        "lost_s": detail.lost_rows / 10,
+        "filled_s": detail.filled_rows / 10,
+        "statement": _statement(detail, flight, held, missing, gaps),
     }
 
 
@@ -156,15 +173,17 @@ _NEVER_CLOSED = {
 
 
 def _statement(
-    detail: flights.FlightDetail, state: str, held: committed.Committed, missing: list[tuple[int, int]],
+    detail: flights.FlightDetail, flight: FlightRow, held: committed.Committed, missing: list[tuple[int, int]],
     gaps: list[committed.GapRow],
 ) -> str:  # fmt: skip
-    """The completeness line in plain words."""
+    """The completeness line in plain words, as far as it speaks of the live stream."""
     generated = detail.manifest_frames
+    if flight.origin == "log":
+        return "Known from recorded logs alone; no live stream of it has come."
     if not held.is_chained:
         return "The chain of batches does not hold: batches of another origin lie among them."
     awaited = sum(b - a + 1 for a, b in missing)
-    if generated is None and state == "closed":
+    if generated is None and flight.state == "closed":
         why = _NEVER_CLOSED.get(detail.close_reason or "", "no record says why")
         count = f"{held.frames:,} frames committed; how many more it recorded is not known"
         return f"Never closed by the aircraft ({why}): {count}."
@@ -178,6 +197,19 @@ def _statement(
         lost = f" Before that some were lost, as signed records say: {reasons}." if gaps else ""
         return f"Complete: all {generated:,} frames that the aircraft journaled are committed.{lost}"
     return f"{held.frames:,} of {generated:,} frames committed; the rest is accounted for by signed records: {reasons}."
+
+
+def _said_of_logs(flight: FlightRow, detail: FlightDetail, logs: list[FlightLogView]) -> str:
+    """What came from logs, to be added to the completeness line."""
+    if not logs or flight.origin == "log":
+        return ""
+    names = " and ".join(dict.fromkeys(f"log {f.name or f.sha256.hex()[:12]}" for f in logs))
+    if not detail.lost_rows:
+        return f" Also recorded in {names}."
+    lost, filled = f"{detail.lost_rows / 10:g} s of live data were lost", detail.filled_rows / 10
+    if detail.filled_rows == detail.lost_rows:
+        return f" {lost}; all of it filled from {names}."
+    return f" {lost}; {filled:g} s of it filled from {names}." if filled else f" {lost}; {names} has none of it."
 
 
 def _batches(count: int, which: str = "") -> str:

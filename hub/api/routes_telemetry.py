@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -17,7 +17,6 @@ from hub.api.problems import invalid
 from hub.api.routes_flights import UtcUs, check_range, find_flight
 from hub.api.state import ApiState
 from hub.export.mcap import MCAP_TYPE, series_mcap
-from hub.export.private import LeftOut
 from hub.export.private_series import NEEDED, privacy_of, private_series
 from hub.export.series import Series, buckets
 from hub.export.tables import TABLE_TYPES, bucket_json, bucket_table, raw_json, raw_table, to_bytes
@@ -28,12 +27,14 @@ from hub.store.telemetry import COUNT_ROWS, assemble, chunks_query
 from shared.channels import BY_NAME, CHANNELS, Channel
 from shared.clock import ClockSource
 
+R = TypeVar("R", bound=Response)
 router = APIRouter(prefix="/v1", tags=["telemetry"])
 MAX_VALUES = 8_000_000
 """Values that one request may read."""
 MAX_RAW_JSON_VALUES = 2_000_000
 """Values that one answer in JSON or CSV may hold."""
 MAX_POINTS = 20_000
+_LONGEST_HEADER = 3000
 PAD_US = 120_000_000
 """Rows may lie a little outside the flight proper: what came before arming, what came after."""
 Private = Annotated[bool, Query(description="moved elsewhere, without home and whatever tells the place")]
@@ -76,7 +77,7 @@ async def get_telemetry(
     ending = "arrows" if format == "arrow" else format
     name = None if format == "json" else f"flight-{'private' if private else flight_id}.{ending}"
     media_type = MCAP_TYPE if format == "mcap" else TABLE_TYPES[format]
-    return _with(answer_bytes(request, data, media_type, filename=name), left_out)
+    return with_left_out(answer_bytes(request, data, media_type, filename=name), left_out)
 
 
 @router.get("/flights/{flight_id}/track", responses=_TRACK, response_class=Response)
@@ -96,7 +97,7 @@ async def get_track(
         track = track_of(title, series, has_time, max_points)
         data = await asyncio.to_thread(write, track)
     name = None if format == "geojson" else f"flight-{'private' if private else flight_id}.{format}"
-    return _with(answer_bytes(request, data, TRACK_TYPES[format], filename=name), left_out)
+    return with_left_out(answer_bytes(request, data, TRACK_TYPES[format], filename=name), left_out)
 
 
 async def read_series(
@@ -120,7 +121,7 @@ async def read_series(
 async def _read(
     state: ApiState, org_id: UUID, flight: FlightRow, wanted: Sequence[Channel], span: tuple[int | None, int | None],
     private: bool,
-) -> tuple[Series, LeftOut | None]:  # fmt: skip
+) -> tuple[Series, dict[str, Any] | None]:  # fmt: skip
     """The rows, as they are or private. What private needs is read over the whole flight: homes lie at its ends."""
     if not private:
         return await read_series(state, org_id, flight, wanted, *span), None
@@ -128,13 +129,17 @@ async def _read(
     privacy = privacy_of(whole)
     both = list(dict.fromkeys([*wanted, *(BY_NAME[c] for c in NEEDED)]))
     series = await read_series(state, org_id, flight, both, *span)
-    return private_series(series, privacy, wanted), privacy.left_out
+    shown = private_series(series, privacy, wanted)
+    return shown, privacy.left_out.as_json()
 
 
-def _with(response: Response, left_out: LeftOut | None) -> Response:
-    """What a private answer lacks, in a header."""
+def with_left_out(response: R, left_out: dict[str, Any] | None) -> R:
+    """What a private answer lacks, in a header; of much only how much, for proxies refuse long headers."""
     if left_out is not None:
-        response.headers["dbx-left-out"] = json.dumps(left_out.as_json())
+        text = json.dumps(left_out)
+        if len(text) > _LONGEST_HEADER:
+            text = json.dumps({k: len(v) if isinstance(v, dict) else v for k, v in left_out.items()})
+        response.headers["dbx-left-out"] = text
     return response
 
 

@@ -142,9 +142,10 @@ class HubKey(BaseModel):
 
 
 class Enrolled(BaseModel):
-    """The device's identity."""
+    """The device's identity. kind: of what it is for: a station may import logs for any aircraft."""
 
     org_id: UUID
+    kind: Literal["aircraft", "station"]
     aircraft_id: UUID
     device_id: UUID
     key_id: str
@@ -210,9 +211,10 @@ class MadeKey(Key):
 
 
 class Flight(BaseModel):
-    """A flight session: armed to disarmed within a boot."""
+    """A flight session: armed to disarmed within a boot. origin: log when it is known from recorded logs alone."""
 
     id: UUID
+    origin: Literal["live", "log"]
     aircraft_id: UUID
     aircraft_name: str
     vehicle_type: str
@@ -230,6 +232,132 @@ class Flight(BaseModel):
     max_alt_rel_m: float | None
     distance_m: float | None
     max_groundspeed_mps: float | None
+
+
+class FlightLog(BaseModel):
+    """A log that is part of a flight. offset_us: what is added to the log's own dates; method: how that was found."""
+
+    sha256: str
+    name: str
+    format: str
+    session_no: int
+    method: Literal["origin", "boot", "content", "utc"]
+    offset_us: int
+    agreement: float | None
+
+
+class FlightSource(BaseModel):
+    """Rows of a flight that came from one source. channels: null for all. sha256: of the log; null for the stream."""
+
+    kind: Literal["onboard", "telemetry", "live"]
+    sha256: str | None
+    name: str | None
+    stream_id: UUID | None
+    channels: list[str] | None
+    from_utc_us: int
+    to_utc_us: int
+    rows: int
+
+
+class Log(BaseModel):
+    """A recorded log. sha256: of its unpacked bytes, its name everywhere. reason: why it is in its state. part_of: the
+    log that holds all of it. deliveries: how often it came. importer: the aircraft or station that sent it first."""
+
+    sha256: str
+    state: Literal["arriving", "whole", "damaged_in_transit", "parsed", "unassigned", "failed"]
+    reason: str
+    format: str
+    name: str
+    origin: str
+    size_bytes: int | None
+    packed_bytes: int | None
+    received_bytes: int
+    first_seen_utc_us: int
+    whole_utc_us: int | None
+    imported_utc_us: int | None
+    importer_id: UUID | None
+    importer_name: str | None
+    aircraft_id: UUID | None
+    aircraft_name: str | None
+    assigned_aircraft_id: UUID | None
+    part_of: str | None
+    first_utc_us: int | None
+    last_utc_us: int | None
+    clock_source: ClockSourceName
+    firmware: str
+    vehicle: str
+    hardware_ids: list[str]
+    damaged_bytes: int
+    deliveries: int
+    flights: list[UUID]
+
+
+class LogDelivery(BaseModel):
+    """How a log came once."""
+
+    name: str
+    origin: str
+    importer_id: UUID
+    importer_name: str | None
+    aircraft_id: UUID | None
+    imported_utc_us: int
+    received_utc_us: int
+    stream_id: UUID
+
+
+class LogSessionShape(BaseModel):
+    """Armed to disarmed within a log, and the flight that it is part of."""
+
+    session_no: int
+    start_utc_us: int
+    end_utc_us: int
+    clock_source: ClockSourceName
+    inferred: bool
+    why: str
+    flight_id: UUID | None
+    method: str | None
+    offset_us: int | None
+    agreement: float | None
+
+
+class LogDetail(Log):
+    """A log with what reading it gave, how it came, its sessions, and the logs that it holds."""
+
+    survey: dict[str, Any]
+    damage: list[dict[str, Any]]
+    copies: list[LogDelivery]
+    sessions: list[LogSessionShape]
+    parts: list[str]
+
+
+class LogAssignment(BaseModel):
+    """Whose a log is; null: nobody says."""
+
+    model_config = ConfigDict(extra="forbid")
+    aircraft_id: UUID | None
+
+
+class UploadedLogs(BaseModel):
+    """The logs that a body held."""
+
+    items: list[Log]
+
+
+class FleetAircraft(BaseModel):
+    """An aircraft as a station knows it."""
+
+    aircraft_id: UUID
+    name: str
+    registration: str | None
+    serial_number: str | None
+    hardware_ids: list[str]
+
+
+class DeviceFleet(BaseModel):
+    """The aircraft that a device may import logs for."""
+
+    aircraft: list[FleetAircraft]
+    issued_utc_us: int
 
 
 class MissingRange(BaseModel):
@@ -252,7 +380,8 @@ class GapShape(BaseModel):
 
 
 class Completeness(BaseModel):
-    """What was generated, stored, sent, committed, and what is missing, and why."""
+    """What was generated, stored, sent, committed, and what is missing, and why. lost_s: time for which the live stream
+    has nothing; filled_s: of that, what logs have."""
 
     generated_frames: int | None
     sealed_batches: int | None
@@ -265,6 +394,8 @@ class Completeness(BaseModel):
     junk_bytes: int
     manifest: bool
     chain_ok: bool
+    lost_s: float
+    filled_s: float
     statement: str
 
 
@@ -304,13 +435,15 @@ class Analysis(BaseModel):
 
 
 class FlightDetail(Flight):
-    """A flight with its completeness, bands and analysis."""
+    """A flight with its completeness, bands, analysis, and the sources of its rows."""
 
     stream_id: UUID
     close_reason: str | None
     completeness: Completeness
     bands: Bands
     analysis: Analysis | None
+    logs: list[FlightLog]
+    sources: list[FlightSource]
 
 
 class Event(BaseModel):

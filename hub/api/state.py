@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -82,6 +83,10 @@ class ApiParts:
     publishing: Publishing | None = None
     is_https: bool = False
     """Whether browsers reach the API by https: then the session's cookie is for https alone."""
+    max_log_bytes: int = 4 << 30
+    """Of a log's file that is uploaded."""
+    spool: Path | None = None
+    """Where uploads wait; None: the system's folder for temporary files."""
     requests_per_s: float = 200.0
     burst: int = 400
 

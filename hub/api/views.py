@@ -1,8 +1,10 @@
 """Rows as the JSON that hub/api/shapes.py promises. Pure."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from firmware_bridge.modes import autopilot_name, mode_name, vehicle_class
 from hub.store.aircraft import AircraftRow, DeviceKeyRow
 from hub.store.committed import Committed, GapRow
 from hub.store.flights import AnalysisRow, EventRow, FlightRow
+from hub.store.log_reads import FlightLogView, LogSessionView, LogView, SourceView
 from hub.store.telemetry import STEP_US
 from shared.channels import BY_NAME
 from shared.clock import ClockSource
@@ -73,6 +76,7 @@ def flight_view(f: FlightRow) -> dict[str, Any]:
     """shapes.Flight."""
     return {
         "id": f.id,
+        "origin": f.origin,
         "aircraft_id": f.aircraft_id,
         "aircraft_name": f.aircraft_name,
         "vehicle_type": "unknown" if f.mav_type is None else vehicle_class(f.mav_type),
@@ -91,6 +95,37 @@ def flight_view(f: FlightRow) -> dict[str, Any]:
         "distance_m": short(f.distance_m, 1),
         "max_groundspeed_mps": short(f.max_groundspeed_mps),
     }
+
+
+def log_view(row: LogView) -> dict[str, Any]:
+    """shapes.Log."""
+    named = {"sha256": row.sha256.hex(), "part_of": None if row.part_of is None else row.part_of.hex()}
+    return asdict(row) | named | {"clock_source": ClockSource(row.clock_source).name}
+
+
+def log_session_view(s: LogSessionView) -> dict[str, Any]:
+    """shapes.LogSessionShape."""
+    return asdict(s) | {"clock_source": ClockSource(s.clock_source).name, "agreement": short(s.agreement)}
+
+
+def flight_log_view(f: FlightLogView) -> dict[str, Any]:
+    """shapes.FlightLog."""
+    return asdict(f) | {"sha256": f.sha256.hex(), "agreement": short(f.agreement)}
+
+
+def source_views(sources: Sequence[SourceView], stream_id: UUID, f: FlightRow, rows: int) -> list[dict[str, Any]]:
+    """shapes.FlightSource; of a flight without a log its stream alone."""
+    if not sources:
+        whole = {"from_utc_us": f.started_utc_us, "to_utc_us": f.ended_utc_us, "rows": rows}
+        return [{"kind": "live", "sha256": None, "name": None, "stream_id": stream_id, "channels": None} | whole]
+    return [
+        {
+            "kind": s.kind, "sha256": None if s.sha256 is None else s.sha256.hex(), "name": s.log_name,
+            "stream_id": s.stream_id, "channels": s.channels, "from_utc_us": s.from_utc_us, "to_utc_us": s.to_utc_us,
+            "rows": s.rows,
+        }
+        for s in sources
+    ]  # fmt: skip
 
 
 def event_view(e: EventRow) -> dict[str, Any]:

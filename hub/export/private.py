@@ -21,6 +21,7 @@ LEAST_RADIUS_M, MOST_RADIUS_M = 150.0, 300.0
 SHARE, SMALLEST_M = 0.35, 20.0
 _UNSET_DEG = 1e-3
 """Autopilots without a fix say (0, 0)."""
+_NEAR_ZERO_DEG = 0.5
 _APART_DEG = 2.0
 """A shifted coordinate keeps this far from the true ones, so that not even by chance one stands in the output."""
 
@@ -219,18 +220,14 @@ class Privacy:
         bounds = (float(low) - 0.02, float(high) + 0.02, float(west) - 0.02, float(east) + 0.02)
         return Privacy(Shift.draw(seed, *first), HomeArea.round(seed, anchors, (lat, lon)), bounds, hide_time)
 
-    def is_like_a_place(self, values: Floats) -> bool:
-        """Whether all that a column says lies where the flight was, in degrees or in 1e-7 degrees: the last guard
-        against a position under an unexpected name."""
-        told = values[np.isfinite(values) & (values != 0)]
-        if not len(told):
-            return False
+    def is_like_a_place(self, values: NDArray[Any]) -> bool:
+        """Whether all that a column says lies where the flight was, in degrees, radians or 1e-7 degrees: the last guard
+        against a position under an unexpected name. Near 0 degrees anything would: there it does not look."""
+        told = values[np.isfinite(values) & (values != 0)].astype(np.float64)
+        units = (1e-7,) if values.dtype.kind in "iu" else (1.0, 1e-7, float(180 / np.pi))
         low, high, west, east = self.bounds_deg
-        return any(
-            bool(((told * unit >= a) & (told * unit <= b)).all())
-            for unit in (1.0, 1e-7, float(180 / np.pi))
-            for a, b in ((low, high), (west, east))
-        )
+        spans = [(a, b) for a, b in ((low, high), (west, east)) if min(abs(a), abs(b)) > _NEAR_ZERO_DEG and a * b > 0]
+        return len(told) > 0 and any(((told * u >= a) & (told * u <= b)).all() for u in units for a, b in spans)
 
 
 Places = tuple[Floats, Floats]

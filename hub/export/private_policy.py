@@ -57,7 +57,7 @@ def policies(dialect: Dialect) -> dict[str, Policy]:
 
 def _is_term(word: str, dialect: Dialect) -> bool:
     """Messages come first and are upper case; ULog's topics end at `*` or at the first field, which is `timestamp`."""
-    return word in ("*", "timestamp") if dialect == "ulog" else not re.fullmatch(r"[A-Z0-9_]{3,}", word)
+    return word in ("*", "timestamp") if dialect == "ulog" else word == "*" or word != word.upper()
 
 
 def _policy(terms: Iterable[str]) -> Policy:

@@ -13,6 +13,8 @@ from hub.export.private_texts import is_plain
 Rows = NDArray[Any]
 _TEXT_FIELDS = {("mavlink", "STATUSTEXT"): "text", ("dataflash", "MSG"): "Message"}
 _PARAMETER_FIELDS = {("mavlink", "PARAM_VALUE"): "param_id", ("dataflash", "PARM"): "Name"}
+_TEXTS_THAT_STAY = frozenset({*_TEXT_FIELDS.values(), *_PARAMETER_FIELDS.values(), "Mode"})
+_DEFINITIONS = frozenset({"FMT", "FMTU", "UNIT", "MULT"})
 _PER_METRE = {"alt_m": 1.0, "alt_cm": 100.0, "alt_mm": 1000.0}
 
 
@@ -71,8 +73,8 @@ def _stays(privacy: Privacy, policy: Policy, name: str, field: str, values: NDAr
     if field in policy.moved or not policy.keeps(field):
         return False
     if values.dtype.kind not in "iuf" or "time" in field.lower():
-        return values.dtype.kind != "S" or field in {*_TEXT_FIELDS.values(), *_PARAMETER_FIELDS.values(), "Mode"}
-    return not privacy.is_like_a_place(values.astype(np.float64))
+        return values.dtype.kind not in "SU" or name in _DEFINITIONS or field in _TEXTS_THAT_STAY
+    return name in _DEFINITIONS or not privacy.is_like_a_place(values)
 
 
 def _move(privacy: Privacy, policy: Policy, rows: Rows, out: Rows, gain: Mapping[str, float]) -> None:

@@ -46,9 +46,16 @@ def track_of(name: str, series: Series, has_time: bool = True, max_points: int |
     return Track(name, series.time_utc_us[keep], lat[keep], lon[keep], alt[keep], has_time)
 
 
-def to_geojson(track: Track) -> bytes:
-    """A Feature: LineString, or null geometry with fewer than two positions (RFC 7946, 3.1.4 and 3.2); the times in
-    `properties.coordinateProperties.times`, as is the custom. A crossing of the antimeridian cuts the line (3.1.9)."""
+def to_geojson(*tracks: Track) -> bytes:
+    """A Feature, of several tracks a FeatureCollection: LineString, or null geometry with fewer than two positions
+    (RFC 7946, 3.1.4 and 3.2); the times in `properties.coordinateProperties.times`, as is the custom. A crossing of the
+    antimeridian cuts the line (3.1.9)."""
+    features = [_feature(track) for track in tracks]
+    body = features[0] if len(features) == 1 else {"type": "FeatureCollection", "features": features}
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _feature(track: Track) -> dict[str, object]:
     points = _points(track)
     parts = _cut_at_antimeridian(track.lon_deg, points)
     geometry: dict[str, object] | None = None
@@ -58,42 +65,47 @@ def to_geojson(track: Track) -> bytes:
     properties: dict[str, object] = {"name": track.name, "time_utc_us": track.time_utc_us}
     if track.has_time:
         properties["coordinateProperties"] = {"times": _iso(track.time_utc_us)}
-    body = {"type": "Feature", "geometry": geometry, "properties": properties}
-    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def to_kml(track: Track) -> bytes:
-    """KML with one gx:Track (times) or, without UTC, one LineString."""
-    name = _xml(track.name)
+def to_kml(*tracks: Track) -> bytes:
+    """KML with one placemark for each track: a gx:Track (times) or, without UTC, a LineString."""
+    name = _xml(tracks[0].name) if tracks else ""
+    places = "".join(f"<Placemark><name>{_xml(t.name)}</name>{_kml_shape(t)}</Placemark>" for t in tracks)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<kml xmlns="http://www.opengis.net/kml/2.2" xmlns:gx="http://www.google.com/kml/ext/2.2">'
+        f"<Document><name>{name}</name>{places}</Document></kml>\n"
+    ).encode()
+
+
+def _kml_shape(track: Track) -> str:
     points = _points(track)
     if track.has_time:
         whens = "".join(f"<when>{t}</when>" for t in _iso(track.time_utc_us))
         coords = "".join(f"<gx:coord>{' '.join(_numbers(p))}</gx:coord>" for p in points)
-        shape = f"<gx:Track><altitudeMode>absolute</altitudeMode>{whens}{coords}</gx:Track>"
-    else:
-        coords = " ".join(",".join(_numbers(p)) for p in points)
-        line = f"<altitudeMode>absolute</altitudeMode><coordinates>{coords}</coordinates>"
-        shape = f"<LineString>{line}</LineString>"
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        '<kml xmlns="http://www.opengis.net/kml/2.2" xmlns:gx="http://www.google.com/kml/ext/2.2">'
-        f"<Document><name>{name}</name><Placemark><name>{name}</name>{shape}</Placemark></Document></kml>\n"
-    ).encode()
+        return f"<gx:Track><altitudeMode>absolute</altitudeMode>{whens}{coords}</gx:Track>"
+    coords = " ".join(",".join(_numbers(p)) for p in points)
+    return f"<LineString><altitudeMode>absolute</altitudeMode><coordinates>{coords}</coordinates></LineString>"
 
 
-def to_gpx(track: Track) -> bytes:
-    """GPX 1.1 with one track of one segment; elevation and time where known."""
-    whens = [f"<time>{t}</time>" for t in _iso(track.time_utc_us)] if track.has_time else [""] * len(track.lat_deg)
-    rows = zip(track.lat_deg, track.lon_deg, track.alt_msl_m, whens, strict=True)
-    points = "".join(
-        f'<trkpt lat="{lat:.7f}" lon="{lon:.7f}">{"" if np.isnan(alt) else f"<ele>{alt:.2f}</ele>"}{when}</trkpt>'
-        for lat, lon, alt, when in rows
-    )
+def to_gpx(*tracks: Track) -> bytes:
+    """GPX 1.1 with a track of one segment for each; elevation and time where known."""
+    body = "".join(f"<trk><name>{_xml(t.name)}</name><trkseg>{_gpx_points(t)}</trkseg></trk>" for t in tracks)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<gpx version="1.1" creator="DBX Aviation" xmlns="http://www.topografix.com/GPX/1/1">'
-        f"<trk><name>{_xml(track.name)}</name><trkseg>{points}</trkseg></trk></gpx>\n"
+        f"{body}</gpx>\n"
     ).encode()
+
+
+def _gpx_points(track: Track) -> str:
+    whens = [f"<time>{t}</time>" for t in _iso(track.time_utc_us)] if track.has_time else [""] * len(track.lat_deg)
+    rows = zip(track.lat_deg, track.lon_deg, track.alt_msl_m, whens, strict=True)
+    return "".join(
+        f'<trkpt lat="{lat:.7f}" lon="{lon:.7f}">{"" if np.isnan(alt) else f"<ele>{alt:.2f}</ele>"}{when}</trkpt>'
+        for lat, lon, alt, when in rows
+    )
 
 
 def _points(track: Track) -> list[list[float]]:

@@ -26,6 +26,7 @@ _BY_DTYPE: dict[str, list[Channel]] = {
     d: [c for c in CHANNELS if c.dtype == d] for d in ("int16", "int32", "int64") if any(c.dtype == d for c in CHANNELS)
 }
 _ELEMENT_OIDS = {2: 21, 4: 23, 8: 20}
+_NULLS = b"\xff" * (4 * MAX_ROWS)
 _pack_head = struct.Struct(">iiiii").pack
 
 
@@ -77,28 +78,67 @@ def _encode(
     out: list[dict[str, bytes]],
 ) -> None:  # fmt: skip
     """All channels of one dtype of all pieces."""
-    matrix = _laid_out(dtype, present, pieces, int(edges[-1]))
-    absent = matrix == present[0].missing
-    counts = np.add.reduceat(absent, edges[:-1], axis=1, dtype=np.int64)
-    is_used = _used(present, counts < np.diff(edges))
-    body, starts = _elements(matrix, absent, np.where(is_used, counts, 0), edges)
-    cells, sizes = counts.tolist(), np.diff(edges).tolist()
+    cells = _Cells(_laid_out(dtype, present, pieces, int(edges[-1])), present[0].missing, edges)
     oid = _ELEMENT_OIDS[dtype.itemsize]
     at = 0
     for channel in present:
-        size, name = channel.size, channel.name
-        for p, n in enumerate(sizes):
-            used = size
-            while used and cells[at + used - 1][p] == n:
+        for p, n in enumerate(cells.sizes):
+            used = channel.size
+            while used and cells.nulls[at + used - 1][p] == n:
                 used -= 1
-            if used == 1:
-                first = starts[at][p]
-                out[p][name] = _head(cells[at][p] > 0, oid, n) + body[first[0] : first[1]]
-            elif used:
+            if used:
                 rows = range(at, at + used)
-                parts = [body[starts[r][p][0] : starts[r][p][1]] for r in rows]
-                out[p][name] = _head(any(cells[r][p] for r in rows), oid, used * n) + b"".join(parts)
-        at += size
+                head = _head(any(cells.nulls[r][p] for r in rows), oid, used * n)
+                out[p][channel.name] = b"".join([head, *(part for r in rows for part in cells.parts(r, p))])
+        at += channel.size
+
+
+class _Cells:
+    """Each value of a matrix [elements, rows of all pieces] as its size and its big-endian bytes; a cell is what an
+    element has in a piece.
+
+    NULL is a size of -1 and no value. Those at the head of a cell, as most are (nothing was heard yet), cost nothing:
+    the bytes taken begin after them.
+    """
+
+    def __init__(self, matrix: Ints, missing: int, edges: NDArray[np.int64]) -> None:
+        width = matrix.dtype.itemsize
+        self._elements = np.empty(matrix.shape, np.dtype([("size", ">i4"), ("value", f">i{width}")]))
+        self._elements["size"], self._elements["value"] = width, matrix
+        self._bytes = self._elements.view(np.uint8).reshape(-1).data
+        self._absent = matrix == missing
+        self._edges: list[int] = edges.tolist()
+        counts = np.add.reduceat(self._absent.view(np.int8), edges[:-1], axis=1, dtype=np.int16)  # at most MAX_ROWS
+        self.sizes: list[int] = np.diff(edges).tolist()
+        self.nulls: list[list[int]] = counts.tolist()
+        self._torn = self._find_torn(edges)
+
+    def _find_torn(self, edges: NDArray[np.int64]) -> set[tuple[int, int]]:
+        """Cells in which a NULL comes after a value."""
+        later = self._absent[:, 1:] & ~self._absent[:, :-1]
+        row, before = np.divmod(np.flatnonzero(later), max(later.shape[1], 1))
+        piece = np.searchsorted(edges, before + 1, side="right") - 1
+        within = edges[piece] <= before
+        return {*zip(row[within].tolist(), piece[within].tolist(), strict=True)}
+
+    def parts(self, row: int, piece: int) -> list[bytes | memoryview]:
+        """The bytes of a cell."""
+        nulls, start, stop = self.nulls[row][piece], self._edges[piece], self._edges[piece + 1]
+        if (row, piece) in self._torn:
+            return [_torn(self._elements[row, start:stop], self._absent[row, start:stop])]
+        size, total = self._elements.itemsize, self._edges[-1]
+        values = self._bytes[(row * total + start + nulls) * size : (row * total + stop) * size]
+        return [_NULLS[: 4 * nulls], values] if nulls else [values]
+
+
+def _torn(elements: NDArray[np.void], absent: NDArray[np.bool_]) -> bytes:
+    """The bytes of elements, without the values of those that are absent."""
+    elements = elements.copy()
+    elements["size"][absent] = -1
+    units = elements.dtype.itemsize // 2
+    keep = np.repeat(~absent, units).reshape(-1, units)
+    keep[:, :2] = True
+    return elements.view(">u2")[keep.reshape(-1)].tobytes()
 
 
 @lru_cache(4096)
@@ -125,56 +165,3 @@ def _laid_out(dtype: np.dtype[Any], present: list[Channel], pieces: Sequence[Pie
 
 def _nothing(nothing: Ints, n: int, size: int) -> Ints:
     return nothing[:n, 0] if size == 1 else nothing[:n, :size]
-
-
-def _used(present: list[Channel], has_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[elements, pieces]: which cells go into an array: those with data, and what lies before such in a sized
-    channel."""
-    is_used = has_data.copy()
-    at = 0
-    for c in present:
-        if c.size > 1:
-            part = has_data[at : at + c.size]
-            is_used[at : at + c.size] = np.logical_or.accumulate(part[::-1], axis=0)[::-1]
-        at += c.size
-    return is_used
-
-
-def _elements(
-    matrix: Ints, absent: NDArray[np.bool_], nulls: NDArray[np.int64], edges: NDArray[np.int64]
-) -> tuple[bytes, list[list[tuple[int, int]]]]:
-    """Each value as its size and big-endian bytes, a NULL as a size of -1 and no value; and where each cell [element,
-    piece] lies in that. nulls: absent values of each cell; 0 also for cells that nobody looks at, which are left as
-    they are."""
-    width = matrix.dtype.itemsize
-    elements = np.empty(matrix.shape, np.dtype([("size", ">i4"), ("value", f">i{width}")]))
-    elements["size"], elements["value"] = width, matrix
-    sizes = np.diff(edges) * (4 + width) - width * nulls
-    stops = np.cumsum(sizes).reshape(sizes.shape)
-    places: list[list[tuple[int, int]]] = np.stack([stops - sizes, stops], axis=2).tolist()
-    whole = nulls.sum(axis=1) == 0
-    if whole.all():
-        return elements.tobytes(), places
-    absent &= np.repeat(nulls > 0, np.diff(edges), axis=1)
-    elements["size"][absent] = -1
-    return b"".join(_compacted(elements, absent, set(whole.nonzero()[0].tolist()))), places
-
-
-def _compacted(elements: NDArray[np.void], absent: NDArray[np.bool_], whole: set[int]) -> Iterator[bytes]:
-    """The rows of `elements` without the values that are absent; `whole`: rows in which none is. Runs of either kind
-    are handled at once."""
-    units = elements.dtype.itemsize // 2
-    start, count = 0, len(elements)
-    while start < count:
-        is_whole = start in whole
-        stop = start + 1
-        while stop < count and (stop in whole) == is_whole:
-            stop += 1
-        part = elements[start:stop]
-        if is_whole:
-            yield part.tobytes()
-        else:
-            keep = np.repeat(~absent[start:stop], units).reshape(*part.shape, units)
-            keep[..., :2] = True
-            yield part.view(">u2").reshape(keep.shape)[keep].tobytes()
-        start = stop

@@ -139,6 +139,22 @@ def create_aircraft(
     run(conn, _CREATE, org_id, aircraft_id, name, registration, serial_number, airframe, notes, kind)
 
 
+_ENSURE_STATION = Query(
+    "ensure_station",
+    """INSERT INTO aircraft_registry (org_id, aircraft_id, name, kind) VALUES ($1, $2, $3, 'station')
+    ON CONFLICT DO NOTHING""",
+    scalar,
+)
+
+
+def ensure_station(
+    conn: Connection[Any], org_id: UUID, station_id: UUID, name: str, key_id: bytes, device_id: UUID, public_key: bytes
+) -> None:
+    """Have a station with this key; one that is there already stays as it is, also with its key revoked."""
+    run(conn, _ENSURE_STATION, org_id, station_id, name)
+    add_device_key(conn, org_id, key_id, device_id, station_id, public_key, "", "hub", "")
+
+
 def add_device_key(
     conn: Connection[Any], org_id: UUID, key_id: bytes, device_id: UUID, aircraft_id: UUID, public_key: bytes,
     agent_version: str, hostname: str, certificate_serial: str,

@@ -53,6 +53,16 @@ def delete_events(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID, st
     )
 
 
+def delete_shared_events(conn: Connection, org_id: uuid.UUID, keys: Iterable[tuple[uuid.UUID, int, int]]) -> None:
+    """Take away events by (stream, seq, event_no): a log's, that another flight of the same log had as its own."""
+    wanted = [*keys]
+    conn.execute(
+        "DELETE FROM flight_events WHERE org_id = %s AND (stream_id, seq, event_no) IN"
+        " (SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::integer[]))",
+        (org_id, *([k[i] for k in wanted] for i in range(3))),
+    )
+
+
 def ensure_days(conn: Connection, days: Iterable[dt.date]) -> int:
     """Make the partitions of these UTC days where they lack (outside any tenant transaction); how many were made."""
     return sum(bool(conn.execute("SELECT create_telemetry_day(%s)", (day,)).fetchone() == (True,)) for day in days)

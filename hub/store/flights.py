@@ -28,6 +28,7 @@ class FlightRow:
     mav_autopilot: int | None
     firmware: str
     missing_batches: int
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class FlightDetail:
     grid_rows: int
     last_seen_utc_us: int
     settled_utc_us: int | None
+    lost_rows: int
+    filled_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ _FLIGHT = f"""s.session_id, s.aircraft_id, a.name, s.state, s.started_utc_us, s.
     (SELECT m.risk_level FROM ml_analysis_results m WHERE m.org_id = $1 AND m.session_id = s.session_id
         ORDER BY m.created_at DESC LIMIT 1),
     s.max_alt_rel_m, CASE WHEN s.state = 'live' THEN ({_FLOWN}) ELSE s.distance_m END,
-    s.max_groundspeed_mps, s.mav_type, s.mav_autopilot, s.firmware, CASE WHEN s.complete THEN 0 ELSE ({_MISSING}) END"""  # noqa: S608
+    s.max_groundspeed_mps, s.mav_type, s.mav_autopilot, s.firmware, CASE WHEN s.complete THEN 0 ELSE ({_MISSING}) END,
+    s.origin"""  # noqa: S608
 _FROM = """FROM flight_sessions s
     JOIN aircraft_registry a ON a.org_id = $1 AND a.aircraft_id = s.aircraft_id"""
 
@@ -145,7 +149,8 @@ GET_DETAIL = Query(
     "get_flight_detail",
     """SELECT stream_id, boot_id, first_seq, last_seq, clock_offset_us, clock_uncertainty_us, close_reason,
     manifest_frames, manifest_batches, wire_lost, junk_bytes, bad_crc, grid_rows,
-    (extract(epoch FROM last_seen_at) * 1000000)::bigint, (extract(epoch FROM settled_at) * 1000000)::bigint
+    (extract(epoch FROM last_seen_at) * 1000000)::bigint, (extract(epoch FROM settled_at) * 1000000)::bigint,
+    lost_rows, filled_rows
     FROM flight_sessions WHERE org_id = $1 AND session_id = $2::uuid""",
     FlightDetail,
 )

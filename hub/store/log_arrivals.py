@@ -115,3 +115,15 @@ def parts(conn: Connection, org_id: uuid.UUID, sha256: bytes, stream_id: uuid.UU
         (org_id, sha256, stream_id),
     )
     return [PartRow(*r) for r in rows.fetchall()]
+
+
+def whole_delivery(conn: Connection, org_id: uuid.UUID, sha256: bytes) -> DeliveryRow | None:
+    """The delivery that a whole log was assembled from; None when the log is not whole."""
+    columns = ", ".join(f"d.{name}" for name in DeliveryRow.__slots__)
+    row = conn.execute(
+        f"SELECT {columns} FROM logs l JOIN log_deliveries d ON d.org_id = l.org_id AND d.stream_id = l.stream_id"  # noqa: S608
+        " AND d.seq = l.seq AND d.record_no = l.record_no"
+        " WHERE l.org_id = %s AND l.sha256 = %s AND l.whole_at IS NOT NULL",
+        (org_id, sha256),
+    ).fetchone()
+    return None if row is None else DeliveryRow(*row)

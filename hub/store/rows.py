@@ -100,12 +100,19 @@ class RowType:
     def encode(self, rows: Iterable[Mapping[str, Any]]) -> RowArray:
         """Rows by column name; what is left out is NULL. jsonb takes JSON text, an integer array its binary
         format."""
-        records = [self._encode_row(r) for r in rows]
-        if not records:
+        parts: list[bytes] = [b""]
+        count = 0
+        for row in rows:
+            record = self._encode_row(row)
+            parts.append(_pack_i4(sum(map(len, record))))
+            parts += record
+            count += 1
+        if not count:
             return RowArray(struct.pack(">iii", 0, 0, self._oid))
-        return RowArray(_pack_array(1, 0, self._oid, len(records), 1) + b"".join(map(_sized, records)))
+        parts[0] = _pack_array(1, 0, self._oid, count, 1)
+        return RowArray(b"".join(parts))  # the one copy of what may be megabytes
 
-    def _encode_row(self, row: Mapping[str, Any]) -> bytes:
+    def _encode_row(self, row: Mapping[str, Any]) -> list[bytes]:
         if unknown := row.keys() - self._heads.keys():
             raise KeyError(f"{self.table} has no column {', '.join(sorted(unknown))}")
         parts = [self._record]
@@ -115,6 +122,8 @@ class RowType:
                 parts.append(self._nulls[name])
             elif pack is None:
                 raise KeyError(f"{self.table}.{name} has a type that cannot be sent")
+            elif pack is _sized:
+                parts += (head, _pack_i4(len(value)), value)
             else:
                 parts.append(head + pack(value))
-        return b"".join(parts)
+        return parts

@@ -88,19 +88,28 @@ class SessionFacts:
     vehicle: tuple[int, int] | None
     manifest_batches: int | None
     chain_head: bytes | None
+    origin: str = "live"
+
+
+_FACTS = """SELECT aircraft_id, stream_id, boot_id, state, first_seq, last_seq, armed_us, disarmed_us, mav_type,
+    mav_autopilot, sysid, compid, manifest_batches, chain_head, origin FROM flight_sessions
+    WHERE org_id = %s AND session_id = %s"""
+
+
+def find_facts(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> SessionFacts | None:
+    """The session; None when there is none."""
+    return _facts(conn.execute(_FACTS, (org_id, session_id)).fetchone())
 
 
 def lock_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> SessionFacts | None:
     """The session, locked against ingest until the transaction ends; None when there is none."""
-    row = conn.execute(
-        "SELECT aircraft_id, stream_id, boot_id, state, first_seq, last_seq, armed_us, disarmed_us, mav_type,"
-        " mav_autopilot, sysid, compid, manifest_batches, chain_head FROM flight_sessions"
-        " WHERE org_id = %s AND session_id = %s FOR UPDATE",
-        (org_id, session_id),
-    ).fetchone()
+    return _facts(conn.execute(_FACTS + " FOR UPDATE", (org_id, session_id)).fetchone())
+
+
+def _facts(row: tuple[Any, ...] | None) -> SessionFacts | None:
     if row is None:
         return None
-    sysid, compid, manifest_batches, chain_head = row[10:]
+    sysid, compid, manifest_batches, chain_head, origin = row[10:]
     vehicle = None if sysid is None or compid is None else (int(sysid), int(compid))
     return SessionFacts(
         row[0],
@@ -116,6 +125,7 @@ def lock_session(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> 
         vehicle,
         manifest_batches,
         None if chain_head is None else bytes(chain_head),
+        origin,
     )
 
 

@@ -18,6 +18,8 @@ from hub.store.jobs import Job
 from hub.store.rows import use_rows
 from hub.store.tenant import tenant
 from hub.worker.analysis import Analyst, data_version, store_analysis
+from hub.worker.log_shelf import LogShelf, open_shelf
+from hub.worker.logs import take_in
 from hub.worker.settle import Settled, settle
 from shared.scoring import packaged_bundle
 
@@ -34,11 +36,12 @@ SILENT_CHECK_S = 300.0
 class Worker:
     """Runs due jobs on one connection as dbx_worker."""
 
-    def __init__(self, conn: psycopg.Connection[Any], analyst: Analyst) -> None:
+    def __init__(self, conn: psycopg.Connection[Any], analyst: Analyst, shelf: LogShelf | None = None) -> None:
         use_rows(conn)
         self._conn = conn
         self._types = RowTypes(conn)
         self._analyst = analyst
+        self._shelf = shelf or LogShelf()
         self._days_s = 0.0
         self._silent_s = 0.0
 
@@ -69,24 +72,33 @@ class Worker:
 
     def _do(self, job: Job) -> None:
         began = time.monotonic()
-        settled = settle(self._conn, self._types, job.org_id, job.subject_id)
+        if job.kind == "log":
+            flights = take_in(self._conn, self._types, job.org_id, job.subject_id, self._shelf)
+            log.info("log taken in", extra={"log": str(job.subject_id), "flights": len(flights),
+                                            "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
+        for session in flights if job.kind == "log" else [job.subject_id]:
+            self._settle(job.org_id, session)
+
+    def _settle(self, org_id: uuid.UUID, session: uuid.UUID) -> None:
+        began = time.monotonic()
+        settled = settle(self._conn, self._types, org_id, session, self._shelf)
         if settled is None:
             return
         rows = sum(len(g.tick_us) for g in settled.grids)
-        log.info("settled", extra={"session": str(job.subject_id), "rows": rows,
+        log.info("settled", extra={"session": str(session), "rows": rows,
                                    "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
         if settled.state == "closed":
-            self._analyse(job, settled)
+            self._analyse(org_id, session, settled)
 
-    def _analyse(self, job: Job, settled: Settled) -> None:
+    def _analyse(self, org_id: uuid.UUID, session: uuid.UUID, settled: Settled) -> None:
         began = time.monotonic()
-        result = self._analyst.analyse(settled.grids, settled.mav_type, job.subject_id)
-        with tenant(self._conn, job.org_id, actor="worker"):
+        result = self._analyst.analyse(settled.grids, settled.mav_type, session)
+        with tenant(self._conn, org_id, actor="worker"):
             store_analysis(
-                self._conn, job.org_id, settled.aircraft_id, job.subject_id, result, settled.offset_us,
+                self._conn, org_id, settled.aircraft_id, session, result, settled.offset_us,
                 data_version(settled.digests),
             )  # fmt: skip
-        log.info("analysed", extra={"session": str(job.subject_id), "risk": result.risk_level,
+        log.info("analysed", extra={"session": str(session), "risk": result.risk_level,
                                     "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
 
     def _close_silent(self) -> None:
@@ -118,10 +130,13 @@ def run(installation: Installation, stop: threading.Event) -> None:
     pause_s = POLL_S
     while not stop.is_set():
         try:
-            with psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="dbx-worker") as conn:
+            with (
+                psycopg.connect(url, autocommit=True, connect_timeout=10, application_name="dbx-worker") as conn,
+                open_shelf(installation.folder / "spool") as shelf,
+            ):
                 check(conn)
                 conn.execute("SET client_min_messages = error")
-                worker = Worker(conn, analyst)
+                worker = Worker(conn, analyst, shelf)
                 log.info("worker runs")
                 pause_s = POLL_S
                 while not stop.is_set():

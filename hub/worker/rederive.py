@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_bridge.boot_clock import TIMED
+from firmware_bridge.columns import fields
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
+from firmware_bridge.log_identity import ids_of_uid
+from firmware_bridge.vehicle import AUTOPILOT_VERSION
 from hub.ingest.admit import MAX_BLOCK_BYTES, MAX_FRAMES
 from hub.ingest.derive import vehicle_of
 from shared import batch as batches
@@ -26,7 +30,8 @@ BatchKey = tuple[uuid.UUID, int]
 
 @dataclass(slots=True)
 class Rederived:
-    """What a flight's frames say. failed: batches whose columns cannot be read; their rows are missing."""
+    """What a flight's frames say. failed: batches whose columns cannot be read; their rows are missing. boots_us:
+    per batch, when on the recorder's clock the autopilot was powered up. hardware: its ids (docs/architecture.md)."""
 
     offset_us: int
     grids: list[ChannelGrid] = field(default_factory=list)
@@ -34,6 +39,13 @@ class Rederived:
     failed: list[BatchKey] = field(default_factory=list)
     done: list[BatchKey] = field(default_factory=list)
     mav_type: int = 0
+    boots_us: list[int] = field(default_factory=list)
+    hardware: set[str] = field(default_factory=set)
+
+    @property
+    def boot_at_us(self) -> int | None:
+        """By the batches' clocks; the middle one, so that neither delays nor one odd batch decide."""
+        return sorted(self.boots_us)[len(self.boots_us) // 2] if self.boots_us else None
 
 
 def read_batch(envelope: bytes) -> Batch:
@@ -72,6 +84,7 @@ class Rederivation:
         if seen.mav_type:
             self.result.mav_type = seen.mav_type
         self._autopilot = seen.autopilot or self._autopilot
+        self._identify(block, source)
         first_us, last_us = batch.covers
         first_us = first_us if self._until_us is None else max(first_us, self._until_us)
         self._until_us = max(last_us, first_us)
@@ -85,6 +98,21 @@ class Rederivation:
                 self.result.grids.append(grid)
         for number, event in enumerate(flight_events(block, source, self._events)):
             self.result.events.append((key, number, event))
+
+    def _identify(self, block: Block, source: tuple[int, int]) -> None:
+        """When the autopilot was powered up, and which chip it is."""
+        delays = []
+        for group in block.groups:
+            if (group.sysid, group.compid) != source or not len(group.rows):
+                continue
+            if group.msgid in TIMED:
+                boot_ms = fields(group)["time_boot_ms"].astype(np.int64)
+                delays.append(int((block.time_us[group.rows] - 1000 * boot_ms).min()))
+            elif group.msgid == AUTOPILOT_VERSION:
+                version = fields(group)[-1]
+                self.result.hardware |= {*ids_of_uid(int(version["uid"]), version["uid2"].tobytes())}
+        if delays:
+            self.result.boots_us.append(min(delays))
 
 
 def joined(grids: Sequence[ChannelGrid]) -> ChannelGrid:

@@ -12,6 +12,8 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 LITERAL = 16
+SHORT = 25
+"""Bits that lie in four bytes wherever in the first of them they begin."""
 MAX_TOKEN = LITERAL + 2 * (64 - 5) + 1
 _TOKENS = np.arange(256)
 _BIG = np.maximum(_TOKENS - LITERAL, 0)
@@ -19,6 +21,8 @@ EXTRA = np.where(_TOKENS < LITERAL, 0, _BIG // 2 + 3).astype(np.uint8)
 """Raw bits of each token, without its column's p."""
 SMALL: Ints = (_TOKENS >> 1) ^ -(_TOKENS & 1)
 """The number of each token that has no raw bits."""
+EXTRA_BYTES, SMALL_BYTES = EXTRA.tobytes(), np.where(_TOKENS < LITERAL, SMALL, 0).astype(np.int8).tobytes()
+"""The same as tables for bytes.translate; in SMALL_BYTES the larger tokens are 0."""
 _BASE = np.where(_TOKENS < LITERAL, _TOKENS, 0).astype(np.uint64)
 _BASE[LITERAL : MAX_TOKEN + 1] = [(2 + t % 2) << (t // 2 + 3) for t in range(MAX_TOKEN + 1 - LITERAL)]
 
@@ -82,16 +86,36 @@ def windows(data: Bytes) -> NDArray[np.uint64]:
     return np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
 
 
-def unpack(data: Bytes, at: Ints, size: Ints) -> NDArray[np.uint64]:
+def unpack_short(data: Bytes, at: Ints, size: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Values of at most SHORT bits at bit positions `at`; `data` has at least 4 bytes to spare after the last."""
+    near = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+    value: NDArray[np.uint32] = near.take(at >> 3)
+    value >>= at.astype(np.uint32) & np.uint32(7)
+    mask = np.left_shift(np.uint32(1), size.astype(np.uint32))
+    mask -= np.uint32(1)
+    value &= mask
+    return value
+
+
+def unpack(data: Bytes, at: Ints, size: NDArray[np.integer]) -> NDArray[np.uint64]:
     """Values of `size` bits (0 .. 63) at bit positions `at`; `data` has at least 16 bytes to spare after the last."""
+    value = unpack_short(data, at, size).astype(np.uint64)
+    long = (size > SHORT).nonzero()[0]
+    if len(long):
+        value[long] = _unpack_long(data, at[long], size[long].astype(np.uint64))
+    return value
+
+
+def _unpack_long(data: Bytes, at: Ints, size: NDArray[np.uint64]) -> NDArray[np.uint64]:
     wide = windows(data)
     byte = at >> 3
     shift = (at & 7).view(np.uint64)
-    value = wide.take(byte) >> shift
-    long = np.flatnonzero(size > 56)
-    if len(long):
-        value[long] |= _top(wide, byte[long], shift[long])
-    return value & ((np.uint64(1) << size.view(np.uint64)) - np.uint64(1))
+    value: NDArray[np.uint64] = wide[byte] >> shift
+    spills = (size > 56).nonzero()[0]
+    if len(spills):
+        value[spills] |= _top(wide, byte[spills], shift[spills])
+    value &= (np.uint64(1) << size) - np.uint64(1)
+    return value
 
 
 def _top(wide: NDArray[np.uint64], byte: Ints, shift: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -17,7 +17,8 @@ class MessageGroup(NamedTuple):
 
     rows: int32 [m], their positions in the block, ascending. payload: uint8 [m, size], zero-extended to the full
     length of the layout, so that `payload.view(LAYOUTS[msgid].dtype)[:, 0]` gives the fields without a copy; where
-    the message has no layout, as wide as the longest.
+    the message has no layout, as wide as the longest. Each payload begins at a multiple of 8 bytes, so that most fields
+    are aligned.
     """
 
     msgid: int
@@ -36,9 +37,13 @@ class Block:
     time_us: NDArray[np.int64]
     groups: list[MessageGroup]
     _parts: Parts = field(repr=False)
-    _payload: NDArray[np.uint8] = field(repr=False)
+
+    def payload(self) -> NDArray[np.uint8]:
+        """The payloads of all groups, one after the other."""
+        rows = [np.ascontiguousarray(g.payload).reshape(-1) for g in self.groups]
+        return np.concatenate(rows) if rows else np.zeros(0, np.uint8)
 
     def frames(self) -> Frames:
         """The frames as they were encoded, byte for byte."""
         members = [(g.msgid, g.sysid, g.compid, len(g.rows), g.payload.shape[1]) for g in self.groups]
-        return merge(content(self._parts, self.time_us, members, self._payload))
+        return merge(content(self._parts, self.time_us, members, self.payload()))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec import series
+from shared.codec import bits, series
 from shared.codec.columns import Columns, Slots
 from shared.codec.content import Bytes, spans
 from shared.codec.pairs import SLOTS
@@ -72,6 +72,6 @@ def try_pairs(
         rows = rag.rows[target]
         row = newest.rows(columns.slot[v[target]], columns.slot[source])
         at = columns.at[source].repeat(rows) + row * columns.stride[source].repeat(rows)
-        number = numeric(padded, at, columns.element[source].repeat(rows))
+        number = numeric(bits.windows(padded)[at], columns.element[source].repeat(rows))
         guess = prediction(number, columns.element[v[target]], pair, scale[target], rows)
         choice.offer(target, pair + 1, plain[spans(rag.starts[target], rows)] - guess)

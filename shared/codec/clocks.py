@@ -10,6 +10,8 @@ it has none.
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.codec.content import lengths
+
 Ints = NDArray[np.int64]
 
 APART, ANCHOR, CHAINED = 0, 1, 2
@@ -19,7 +21,7 @@ def origins(time: Ints, first: NDArray[np.bool_], anchor: NDArray[np.bool_]) -> 
     """T before each sender's first frame: the time of its first anchor, 0 where it has none. time: right for
     anchors."""
     at = anchor.nonzero()[0]
-    sender = first.cumsum()[at] - 1
+    sender = np.searchsorted(first.nonzero()[0], at, side="right") - 1
     found = np.zeros(int(np.count_nonzero(first)), np.int64)
     found[sender[::-1]] = time[at[::-1]]
     return found
@@ -39,22 +41,27 @@ def times(x: Ints, is_ms: NDArray[np.bool_], first: NDArray[np.bool_], anchor: N
     """
     if not len(x):
         return x
-    origin = origins(np.where(is_ms, x * 1000, x), first, anchor)
     x = x.copy()
-    x[first] += np.where(anchor[first], 0, np.where(is_ms[first], origin // 1000, origin))
-    resets = first | anchor
-    begins = resets | is_ms
-    us = np.where(is_ms, 0, x)
+    senders = first.nonzero()[0]
+    origin = np.zeros(len(senders), np.int64)
+    if anchor.any():
+        origin = origins(np.where(is_ms, x * 1000, x), first, anchor)
+        origin = np.where(is_ms[senders], origin // 1000, origin)
+    x[senders] += np.where(anchor[senders], 0, origin)
+    begins = is_ms | first
+    begins |= anchor
+    us = x * ~is_ms
     run_at = begins.nonzero()[0]
+    rows = lengths(run_at, len(x))
     total = us.cumsum()
-    run = begins.cumsum() - 1
-    within = total - (total - us)[run_at][run]
-    ends = np.append(run_at[1:], len(x)) - 1
-    step = np.where(is_ms, x, 0)[run_at]
-    step[1:] += np.where(resets[run_at[1:]], 0, within[ends[:-1]] // 1000)
+    within = total - (total[run_at] - us[run_at]).repeat(rows)
+    step = x[run_at] * is_ms[run_at]
+    resets = (first[run_at] | anchor[run_at]).nonzero()[0]
+    carried = within[run_at[1:] - 1] // 1000
+    carried[resets[1:] - 1] = 0
+    step[1:] += carried
     base = step.cumsum()
-    reset_runs = np.flatnonzero(resets[run_at])
-    which = np.cumsum(resets[run_at]) - 1
-    base -= (base - step)[reset_runs][which]
-    time: Ints = base[run] * 1000 + within
-    return time
+    base -= (base[resets] - step[resets]).repeat(lengths(resets, len(base)))
+    base *= 1000
+    within += base.repeat(rows)
+    return within

@@ -18,7 +18,8 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, slots=True, eq=False)
 class Slots:
     """The groups of one or more blocks, raw frames included. Per slot: block, msgid (-1: raw), sysid, compid, layout,
-    rows, width of a payload, start: where its payloads begin in the payload bytes."""
+    rows, width of a payload, stride: from one payload to the next in the payload bytes, start: where its payloads begin
+    there."""
 
     block: Ints
     msgid: Ints
@@ -27,10 +28,11 @@ class Slots:
     layout: Ints
     rows: Ints
     width: Ints
+    stride: Ints
 
     @property
     def start(self) -> Ints:
-        sizes = self.rows * self.width
+        sizes = self.rows * self.stride
         begin: Ints = sizes.cumsum() - sizes
         return begin
 
@@ -72,7 +74,7 @@ def columns_of(slots: Slots) -> Columns:
         first = first + len(times)
     width = np.where(element < 0, 8, ELEMENTS.width[element])
     at = slots.start[slot] + np.where(element < 0, 0, ELEMENTS.offset[element])
-    return Columns(slot, element, slots.rows[slot], width, at, slots.width[slot], first)
+    return Columns(slot, element, slots.rows[slot], width, at, slots.stride[slot], first)
 
 
 def text_spans(slots: Slots) -> tuple[Ints, Ints]:
@@ -83,7 +85,7 @@ def text_spans(slots: Slots) -> tuple[Ints, Ints]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     g, offset, length = (np.array(x) for x in zip(*found, strict=True))
     rows = slots.rows[g]
-    starts = np.repeat(slots.start[g] + offset, rows) + ramp(rows) * slots.width[g].repeat(rows)
+    starts = np.repeat(slots.start[g] + offset, rows) + ramp(rows) * slots.stride[g].repeat(rows)
     return starts, length.repeat(rows)
 
 

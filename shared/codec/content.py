@@ -60,16 +60,41 @@ class Content:
     raw_length: Ints
 
 
+_KEPT = 1 << 18
+_count = np.arange(0)
+
+
+def upto(n: int) -> Ints:
+    """0 .. n - 1, not to be written to: kept from call to call up to _KEPT, because making it costs as much as using
+    it."""
+    global _count
+    if n > _KEPT:
+        return np.arange(n)
+    if n > len(_count):
+        _count = np.arange(min(2 * n, _KEPT))
+        _count.flags.writeable = False
+    return _count[:n]
+
+
 def ramp(lengths: Ints) -> Ints:
     """0 .. lengths[0] - 1, 0 .. lengths[1] - 1, ... in one array."""
     ends = lengths.cumsum()
-    return np.arange(int(ends[-1]) if len(ends) else 0) - (ends - lengths).repeat(lengths)
+    return upto(int(ends[-1]) if len(ends) else 0) - (ends - lengths).repeat(lengths)
+
+
+def lengths(starts: Ints, end: int) -> Ints:
+    """How long the runs are that begin at `starts`, each to the next one's begin and the last to `end`."""
+    out = np.empty_like(starts)
+    out[:-1], out[-1:] = starts[1:], end
+    out -= starts
+    return out
 
 
 def spans(starts: Ints, lengths: Ints) -> Ints:
     """The indices starts[i] .. starts[i] + lengths[i] - 1 for every i, in one array."""
     ends = lengths.cumsum()
-    indices: Ints = np.arange(int(ends[-1]) if len(ends) else 0) + (starts - ends + lengths).repeat(lengths)
+    indices: Ints = (starts - ends + lengths).repeat(lengths)
+    indices += upto(len(indices))
     return indices
 
 

@@ -7,7 +7,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from shared.codec.block import Block, MessageGroup
-from shared.codec.columns import columns_of, text_spans
+from shared.codec.columns import Slots, columns_of, text_spans
 from shared.codec.container import MAX_BYTES, MAX_FRAMES, Parts, joined, read, require
 from shared.codec.content import Bytes, Groups, spans
 from shared.codec.fields import decode_columns
@@ -43,36 +43,41 @@ def _decode(parts: list[Parts], max_bytes: int) -> list[Block]:
     frame = membership(parts, max_bytes)
     slots = frame.slots
     columns = columns_of(slots)
-    payload = np.zeros(int((slots.rows * slots.width).sum()), np.uint8)
-    time = decode_columns(parts, frame, columns, payload, max_bytes)
+    payload = np.zeros(int((slots.rows * slots.stride).sum()) // 8 + 1, np.int64).view(np.uint8)  # room to read beyond
+    payloads = _payloads(slots, payload)
+    time = decode_columns(parts, frame, columns, payload, payloads, max_bytes)
     starts, lengths = text_spans(slots)
     text = joined([p.text for p in parts])
     require(len(text) == int(lengths.sum()), "text")
     payload[spans(starts, lengths)] = text
-    return _cut(parts, frame, payload, time)
+    return _cut(parts, frame, payloads, time)
 
 
-def _cut(parts: list[Parts], frame: Membership, payload: Bytes, time: Ints) -> list[Block]:
+def _payloads(slots: Slots, payload: Bytes) -> list[Bytes]:
+    """The payloads of each slot, [rows, width], in the payload bytes."""
+    facts = (slots.rows, slots.width, slots.start, slots.stride)
+    return [
+        np.ndarray((rows, width), np.uint8, payload, start, (stride, 1))
+        for rows, width, start, stride in zip(*(x.tolist() for x in facts), strict=True)
+    ]
+
+
+def _cut(parts: list[Parts], frame: Membership, payloads: list[Bytes], time: Ints) -> list[Block]:
     """One Block per block, as views of what was decoded together."""
     slots = frame.slots
-    facts = (slots.block, slots.msgid, slots.sysid, slots.compid, slots.rows, slots.width)
+    facts = (slots.block, slots.msgid, slots.sysid, slots.compid, slots.rows)
     groups: list[list[MessageGroup]] = [[] for _ in parts]
     counts = [p.frames for p in parts]
     frames = [0, *itertools.accumulate(counts)]
     rows_of = frame.order.astype(np.int32)
     if len(parts) > 1:
         rows_of -= np.repeat(np.array(frames[:-1], np.int32), counts)
-    at = row = 0
-    for block, msgid, sysid, compid, rows, width in zip(*(x.tolist() for x in facts), strict=True):
+    at = 0
+    for block, msgid, sysid, compid, rows, payload in zip(*(x.tolist() for x in facts), payloads, strict=True):
         if msgid >= 0:
-            payloads = payload[at : at + rows * width].reshape(rows, width)
-            groups[block].append(MessageGroup(msgid, sysid, compid, rows_of[row : row + rows], payloads))
-        at, row = at + rows * width, row + rows
-    sizes = np.bincount(slots.block, slots.rows * slots.width, len(parts)).astype(np.int64)
-    edges = [0, *sizes.cumsum().tolist()]
-    made = []
-    for i, p in enumerate(parts):
-        made.append(Block(p.frames, time[frames[i] : frames[i + 1]], groups[i], p, payload[edges[i] : edges[i + 1]]))
+            groups[block].append(MessageGroup(msgid, sysid, compid, rows_of[at : at + rows], payload))
+        at += rows
+    made = [Block(p.frames, time[frames[i] : frames[i + 1]], groups[i], p) for i, p in enumerate(parts)]
     _check(parts, frame, made)
     return made
 
@@ -86,5 +91,5 @@ def _check(parts: list[Parts], frame: Membership, blocks: list[Block]) -> None:
         raw = int(start < end and slots.msgid[start] < 0)
         part = slice(start + raw, end)
         groups = Groups(*(x[part] for x in (slots.msgid, slots.sysid, slots.compid, slots.rows, slots.width)))
-        check(p, groups, int(slots.rows[start]) if raw else 0, block._payload)
+        check(p, groups, int(slots.rows[start]) if raw else 0, block.payload)
         start = end

@@ -56,6 +56,7 @@ def _slots(c: Content) -> Slots:
         ([-1], g.layout()),
         ([len(c.raw_length)], g.rows),
         ([0], g.width),
+        ([0], g.width),
     )
     columns = [np.concatenate([np.array(head if raw else [], np.int64), rest]) for head, rest in parts]
     return Slots(np.zeros(len(columns[0]), np.int64), *columns)

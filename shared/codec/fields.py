@@ -1,14 +1,17 @@
 """Numbers of columns to the fields of payloads and to receive times: clocks, pairs, floats, scatter."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec import bits, clocks, floats, series
 from shared.codec.columns import Columns, Slots, clock_columns, heads
 from shared.codec.container import Parts, joined, require
-from shared.codec.content import Bytes, ramp, spans
+from shared.codec.content import Bytes, lengths, ramp, spans, stable_order, upto
 from shared.codec.membership import Membership
-from shared.codec.numbers import SPARE, Numbers, Varying, constants, series_values, varying
+from shared.codec.numbers import SPARE, Numbers, Varying, begins, constants, series_values, varying
 from shared.codec.pairs import SLOTS
 from shared.codec.predict import Newest, numeric, prediction, source_columns
 from shared.codec.series import Ragged
@@ -17,8 +20,11 @@ from shared.codec.table import CLOCK_MS, ELEMENTS
 Ints = NDArray[np.int64]
 
 
-def decode_columns(parts: list[Parts], frame: Membership, columns: Columns, payload: Bytes, max_bytes: int) -> Ints:
-    """Decode all columns into `payload`; returns receive times in wire order."""
+def decode_columns(
+    parts: list[Parts], frame: Membership, columns: Columns, payload: Bytes, payloads: list[Bytes], max_bytes: int
+) -> Ints:
+    """Decode all columns into `payload`, where those of each slot lie as `payloads`; returns receive times in wire
+    order."""
     block = frame.slots.block[columns.slot]
     v = varying(parts, columns, block, max_bytes)
     at, step = np.full(len(columns.rows), -1), np.zeros(len(columns.rows), np.int64)
@@ -28,17 +34,14 @@ def decode_columns(parts: list[Parts], frame: Membership, columns: Columns, payl
     value = series_values(parts, v)
     at[constant] = len(value) + np.arange(len(constant))
     numbers = Numbers(np.concatenate([value, number]), at, step)
-    _fill(payload, frame.slots, columns, constant, data)
+    _fill(payloads, frame.slots, columns, constant, data)
     low = _Low(parts)
-    plain = np.flatnonzero((v.pair == 0) & (columns.element[v.column] >= 0))
-    low.finish(v, value, plain)
-    _scatter(payload, columns, v, plain, value)
+    _scatter(payload, columns, v, ((v.pair == 0) & (columns.element[v.column] >= 0)).nonzero()[0], value, low)
     time = _times(parts, frame, columns, numbers, payload)
     targets = v.pair.nonzero()[0]
     if len(targets):
         _predict(payload, frame, columns, v, value, targets)
-        low.finish(v, value, targets)
-        _scatter(payload, columns, v, targets, value)
+        _scatter(payload, columns, v, targets, value, low)
     low.check_spent()
     return time
 
@@ -52,39 +55,25 @@ class _Low:
         self._at = (self._lengths.cumsum() - self._lengths) * 8
         self._spent = np.zeros(len(parts), np.int64)
 
-    def finish(self, v: Varying, value: Ints, which: Ints) -> None:
-        """Turn the decoded numbers of the float columns among `which` of v into field bits, in place."""
-        form = v.form[which]
-        fixed = which[form == floats.FIXED]
-        if len(fixed):
-            rows = v.rag.rows[fixed]
-            at = spans(v.rag.starts[fixed], rows)
-            value[at] = self._fixed(v, fixed, rows, value[at])
-        other = which[(form != floats.FIXED) & v.is_float[which]]
-        if len(other):
-            rows = v.rag.rows[other]
-            at = spans(v.rag.starts[other], rows)
-            value[at] = floats.to_bits(value[at], v.form[other].repeat(rows))
-
-    def _fixed(self, v: Varying, which: Ints, rows: Ints, number: Ints) -> Ints:
+    def floats(self, v: Varying, which: Ints, number: Ints, rows: Ints, starts: Ints) -> NDArray[np.uint32]:
+        """float32 bits of the fixed-point columns `which` of v; number: theirs, `rows` of each, from `starts`."""
         size = floats.low_sizes(number)
-        block = v.block[which]
-        starts = rows.cumsum() - rows
-        used = np.zeros(len(self._at), np.int64)
-        np.add.at(used, block, np.add.reduceat(size, starts))
-        begin = used.cumsum() - used
-        shift = self._at + self._spent - begin
+        per_column: Ints = np.add.reduceat(size, starts, dtype=np.int64)
+        begin, used = begins(per_column, v.rank[which], v.block[which], self._at + self._spent)
         self._spent += used
         require((self._spent <= self._lengths * 8).all(), "raw bits")
-        at = size.cumsum() - size + shift[block].repeat(rows)
-        return floats.from_fixed(number, v.top[which].repeat(rows), bits.unpack(self._data, at, size), size)
+        at = size.cumsum(dtype=np.int64)
+        at -= size
+        at += (begin - (per_column.cumsum() - per_column)).repeat(rows)
+        low = bits.unpack_short(self._data, at, size)
+        return floats.from_fixed(number, v.top[which].repeat(rows), low, size)
 
     def check_spent(self) -> None:
         """All bits must have been used."""
         require((self._lengths == (self._spent + 7) >> 3).all(), "raw bits")
 
 
-def _fill(payload: Bytes, slots: Slots, columns: Columns, constant: Ints, data: Bytes) -> None:
+def _fill(payloads: list[Bytes], slots: Slots, columns: Columns, constant: Ints, data: Bytes) -> None:
     """Write constant fields into every row: build one row per slot, then repeat it."""
     width = columns.width[constant]
     base = slots.width.cumsum() - slots.width
@@ -93,33 +82,68 @@ def _fill(payload: Bytes, slots: Slots, columns: Columns, constant: Ints, data: 
     template = np.zeros(int(slots.width.sum()), np.uint8)
     begin = width.cumsum() - width
     template[spans(offset[field], width[field])] = data[spans(begin[field], width[field])]
-    at = row = 0
-    for rows, size in zip(slots.rows.tolist(), slots.width.tolist(), strict=True):
-        payload[at : at + rows * size].reshape(rows, size)[:] = template[row : row + size]
-        at, row = at + rows * size, row + size
+    ends = slots.width.cumsum().tolist()
+    for rows, start, end in zip(payloads, [0, *ends], ends, strict=False):
+        rows[:] = template[start:end]
 
 
-def _write(payload: Bytes, at: Ints, width: int, value: Ints) -> None:
-    """Store the low `width` bytes of each value at byte positions `at`."""
-    view: NDArray[np.uint64] = np.ndarray((len(payload) - width + 1,), f"<u{width}", payload, strides=(1,))
-    view[at] = value.astype(view.dtype)
+def _write(payload: Bytes, at: Ints, width: int, value: NDArray[np.integer], is_askew: bool) -> None:
+    """Store the low `width` bytes of each value at byte positions `at`; numpy writes aligned ones several times
+    faster."""
+    dtype = np.dtype(f"<u{width}")
+    if is_askew:
+        view: NDArray[Any] = np.ndarray((len(payload) - width + 1,), dtype, payload, strides=(1,))
+    else:
+        view, at = payload.view(dtype), at >> (width.bit_length() - 1)
+    view[at] = value.astype(dtype, copy=False)
 
 
-def _scatter(payload: Bytes, columns: Columns, v: Varying, which: Ints, value: Ints) -> None:
-    """Write columns `which` of v into the payloads; value: field bits of all columns of v."""
-    widths = columns.width[v.column[which]]
-    for width in (1, 2, 4, 8):
-        these = which[widths == width]
-        if not len(these):
-            continue
-        column = v.column[these]
-        rows, stride = columns.rows[column], columns.stride[column]
-        starts = rows.cumsum() - rows
-        index = np.arange(int(rows.sum()))
-        at = index * stride.repeat(rows)
-        at += (columns.at[column] - starts * stride).repeat(rows)
-        index += (v.rag.starts[these] - starts).repeat(rows)
-        _write(payload, at, width, value[index])
+def _words(payload: Bytes, at: Ints, is_askew: bool) -> NDArray[np.uint64]:
+    """The bytes from positions `at` on, little-endian; if not askew, up to the next multiple of 8 only."""
+    if is_askew:
+        return bits.windows(payload)[at]
+    words: NDArray[np.uint64] = payload.view("<u8")[at >> 3]
+    return words >> ((at & 7) << 3).view(np.uint64)
+
+
+_ASKEW, _FIXED, _FLOAT = 16, 32, 64
+
+
+def _scatter(payload: Bytes, columns: Columns, v: Varying, which: Ints, value: Ints, low: _Low) -> None:
+    """Write columns `which` of v into the payloads, all alike at once; value: numbers of all columns of v."""
+    kind = _kinds(columns, v, which)
+    alike = stable_order(kind)
+    which, kind = which[alike], kind[alike]
+    column, rows = v.column[which], v.rag.rows[which]
+    starts, stride = rows.cumsum() - rows, columns.stride[column]
+    count = upto(int(rows.sum()))
+    number = value[(v.rag.starts[which] - starts).repeat(rows) + count]
+    at = stride.repeat(rows)
+    at *= count
+    at += (columns.at[column] - starts * stride).repeat(rows)
+    cuts = [0, *((kind[1:] != kind[:-1]).nonzero()[0] + 1).tolist(), len(kind)]
+    for first, last in itertools.pairwise(cuts if len(kind) else []):
+        same, begin, k = slice(first, last), int(starts[first]), int(kind[first])
+        some = slice(begin, int(starts[last]) if last < len(kind) else len(at))
+        field: NDArray[np.integer] = number[some]
+        if k & _FIXED:
+            field = low.floats(v, which[same], number[some], rows[same], starts[same] - begin)
+        elif k & _FLOAT:
+            field = floats.to_bits(number[some], v.form[which[same]].repeat(rows[same]))
+        _write(payload, at[some], k & 15, field, bool(k & _ASKEW))
+
+
+def _kinds(columns: Columns, v: Varying, which: Ints) -> Ints:
+    """What has to be done alike: width of the field | _ASKEW | _FIXED or _FLOAT."""
+    column, is_float = v.column[which], v.is_float[which]
+    width = columns.width[column]
+    fixed = is_float & (v.form[which] == floats.FIXED)
+    kind: Ints = width | np.where(fixed, _FIXED, is_float * _FLOAT)
+    askew = (columns.at[column] & (width - 1)) != 0
+    if askew.any():
+        askew[fixed] = askew[fixed].any()  # all at once: their low bits follow each other
+        kind |= askew * _ASKEW
+    return kind
 
 
 def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Numbers, payload: Bytes) -> Ints:
@@ -131,53 +155,67 @@ def _times(parts: list[Parts], frame: Membership, columns: Columns, numbers: Num
     begin = slots.rows.cumsum() - slots.rows
     block = np.repeat(np.arange(len(parts)), [p.frames for p in parts])
     time = np.empty(len(frame.slot), np.int64)
-    time[frame.order] = numbers.of(columns, np.flatnonzero(columns.element < 0))
+    time[frame.order] = numbers.of(columns, (columns.element < 0).nonzero()[0])
     start = np.array([p.start_us for p in parts], np.int64)
     resets = heads(block)
     timed = clock_columns(columns)
     mode = modes[columns.slot[timed]] & 3
     require(int(np.count_nonzero(modes)) == int(np.count_nonzero(modes[columns.slot[timed]])), "clock modes")
-    timed, mode = timed[mode > 0], mode[mode > 0]
+    narrow_first = np.argsort(columns.width[timed], kind="stable")
+    narrow_first = narrow_first[mode[narrow_first] > 0]
+    timed, mode = timed[narrow_first], mode[narrow_first]
     require(not (modes[modes & 3 == 0] & 4).any() and not (modes & 3 == 3).any(), "clock modes")
     if len(timed):
         slot, rows = columns.slot[timed], columns.rows[timed]
         wire = frame.order[spans(begin[slot], rows)]
-        true = _clock_chain(slots, columns, numbers, timed, mode, wire, payload)
+        true = _clock_chain(slots, columns, numbers, timed, mode, wire, payload, len(time))
         follows = np.repeat(modes[slot] & 4 > 0, rows)
-        time[wire[follows]] += true[follows]
-        resets[wire[follows]] = True
-    time[resets] += start[block[resets]]
-    return series.sums(time, Ragged.of(np.diff(np.append(resets.nonzero()[0], len(time)))))
+        wire = wire[follows]
+        time[wire] += true[follows]
+        resets[wire] = True
+    at = resets.nonzero()[0]
+    time[at] += start[block[at]]
+    return series.sums(time, Ragged(lengths(at, len(time)), at))
 
 
 def _clock_chain(
-    slots: Slots, columns: Columns, numbers: Numbers, timed: Ints, mode: Ints, wire: Ints, payload: Bytes
+    slots: Slots, columns: Columns, numbers: Numbers, timed: Ints, mode: Ints, wire: Ints, payload: Bytes, frames: int
 ) -> Ints:
-    """True times (us) of all frames of the clock columns `timed`; chained fields are written into the payloads."""
+    """True times (us) of all frames of the clock columns `timed`, narrow ones first; their fields are written into the
+    payloads. wire: where the frames are among all `frames`."""
     rows = columns.rows[timed]
     ms = np.repeat(ELEMENTS.clock[columns.element[timed]] == CLOCK_MS, rows)
     x = numbers.of(columns, timed)
     anchor = np.repeat(mode == clocks.ANCHOR, rows)
     shift = np.repeat(64 - 8 * columns.width[timed], rows).view(np.uint64)
-    x = np.where(anchor, ((x.view(np.uint64) << shift) >> shift).view(np.int64), x)
+    if anchor.any():
+        x = np.where(anchor, ((x.view(np.uint64) << shift) >> shift).view(np.int64), x)
     source = np.repeat(slots.source()[columns.slot[timed]], rows)
-    chain = np.argsort(source << 32 | wire)  # no two frames share a place on the wire
+    chain = _chain(source, wire, frames)
     true = np.empty_like(x)
     true[chain] = clocks.times(x[chain], ms[chain], heads(source[chain]), anchor[chain])
     field = np.where(ms, true // 1000, true)
     at = columns.at[timed].repeat(rows) + ramp(rows) * columns.stride[timed].repeat(rows)
-    width = columns.width[timed].repeat(rows)
-    for w in (4, 8):
-        these = np.flatnonzero(~anchor & (width == w))
-        if len(these):
-            _write(payload, at[these], w, field[these])
+    wide = int(rows[columns.width[timed] == 4].sum())
+    for width, some in ((4, slice(wide)), (8, slice(wide, None))):
+        _write(payload, at[some], width, field[some], bool((at[some] & (width - 1)).any()))
     return true
+
+
+def _chain(source: Ints, wire: Ints, frames: int) -> Ints:
+    """The order by sender, then by place on the wire, of which no two share one; `frames` there are."""
+    place = np.full(frames, -1)
+    place[wire] = np.arange(len(wire))
+    by_place = place[(place >= 0).nonzero()[0]]
+    sender = source[by_place]
+    if (sender[1:] >= sender[:-1]).all():
+        return by_place
+    return by_place[np.argsort(sender, kind="stable")]
 
 
 def _predict(payload: Bytes, frame: Membership, columns: Columns, v: Varying, value: Ints, targets: Ints) -> None:
     """Add what their sources predict to the columns `targets` of v."""
     newest = Newest(frame.slots, frame.order)
-    padded = np.concatenate([payload, np.zeros(8, np.uint8)])
     for pair in range(SLOTS):
         which = targets[v.pair[targets] == pair + 1]
         target = v.column[which]
@@ -188,6 +226,7 @@ def _predict(payload: Bytes, frame: Membership, columns: Columns, v: Varying, va
         rows = columns.rows[target]
         row = newest.rows(columns.slot[target], columns.slot[source])
         at = columns.at[source].repeat(rows) + row * columns.stride[source].repeat(rows)
-        number = numeric(padded, at, columns.element[source].repeat(rows))
+        is_askew = bool(((columns.at[source] & 7) + columns.width[source] > 8).any())
+        number = numeric(_words(payload, at, is_askew), columns.element[source].repeat(rows))
         scale = np.where(v.is_float[which], floats.scale_of(v.form[which], v.top[which]), 1.0)
         value[spans(v.rag.starts[which], rows)] += prediction(number, columns.element[target], pair, scale, rows)

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.bits import bit_length
-
 Ints = NDArray[np.int64]
+Unsigned = NDArray[np.unsignedinteger]
 
 ORDERED, FIXED, DECIMAL = 0, 1, 2
 DECIMALS = ((1.0, True), (10.0, True), (100.0, True), (1000.0, True), (10.0, False), (100.0, False), (1000.0, False))
@@ -107,18 +106,31 @@ def _try_decimal(kind: int, bits: Ints, starts: Ints, rows: Ints, form: Ints, va
     value[good.repeat(rows)] = k[good[columns].repeat(lengths)]
 
 
-def low_sizes(value: Ints) -> Ints:
-    """How many mantissa bits lie below the step, for values of FIXED columns."""
-    size = np.maximum(24 - bit_length(np.abs(value)), 0)
-    size[value == 0] = 0
+def low_sizes(value: Ints) -> NDArray[np.int32]:
+    """How many mantissa bits lie below the step, for values of FIXED columns: 24 less the value's own, 0 for 0."""
+    size: NDArray[np.int32] = np.abs(value).astype(np.float32).view(np.int32)
+    size >>= 23
+    np.subtract(150, size, out=size)
+    np.maximum(size, 0, out=size)
+    np.minimum(size, 24, out=size)
+    size *= value != 0
     return size
 
 
-def from_fixed(value: Ints, top: Ints, low: NDArray[np.uint64], low_size: Ints) -> Ints:
-    """float32 bits (unsigned) of values of FIXED columns; top: per value."""
-    mantissa = (np.abs(value) << low_size) | low.view(np.int64)
-    bits = ((top - low_size) & 0xFF) << 23 | (mantissa & 0x7FFFFF) | (value < 0).astype(np.int64) << 31
-    bits[value == 0] = 0
+def from_fixed(value: Ints, top: Ints, low: Unsigned, low_size: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """float32 bits of values of FIXED columns; top: per value."""
+    shift = low_size.astype(np.uint32)
+    bits: NDArray[np.uint32] = np.abs(value).astype(np.uint32)
+    bits <<= shift
+    bits |= low.astype(np.uint32, copy=False)
+    bits &= np.uint32(0x7FFFFF)
+    exponent = top.astype(np.uint32)
+    exponent -= shift
+    exponent <<= np.uint32(24)  # only its low 8 bits count
+    exponent >>= np.uint32(1)
+    bits |= exponent
+    bits |= (value < 0) * np.uint32(1 << 31)
+    bits *= value != 0
     return bits
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec import bits, floats, series
+from shared.codec import bits, floats
 from shared.codec.columns import Columns
 from shared.codec.container import Parts, joined, require
-from shared.codec.content import Bytes, ramp, spans, stable_order
+from shared.codec.content import Bytes, ramp, stable_order
 from shared.codec.pairs import SLOTS
 from shared.codec.series import Ragged
 from shared.codec.table import ELEMENTS, FLOAT
@@ -38,7 +38,13 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Varying:
-    """Columns that are not constant, in stream order; column: index in Columns; the rest from their modes."""
+    """Columns that are not constant, those that are decoded alike side by side; column: index in Columns; the rest from
+    their modes.
+
+    rank: their order in the stream, which is by block, those with raw bits (p > 0) last. kinds: where each kind of
+    column begins and the last ends; kinds 0, 1, 2 are those without raw bits by their order of differences, 3, 4, 5
+    those with raw bits, of order 2, 1, 0.
+    """
 
     column: Ints
     block: Ints
@@ -49,6 +55,17 @@ class Varying:
     top: Ints
     p: Ints
     is_float: NDArray[np.bool_]
+    rank: Ints
+    kinds: list[int]
+
+    def values(self, first: int, last: int) -> slice:
+        """Where the values of the columns of kinds first .. last lie."""
+        edges = (self.kinds[first], self.kinds[last + 1])
+        return slice(*(int(self.rag.starts[k]) if k < len(self.p) else int(self.rag.rows.sum()) for k in edges))
+
+    def columns(self, first: int, last: int) -> slice:
+        """The columns of kinds first .. last."""
+        return slice(self.kinds[first], self.kinds[last + 1])
 
 
 def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -> Varying:
@@ -75,74 +92,136 @@ def varying(parts: list[Parts], columns: Columns, block: Ints, max_bytes: int) -
     top[fixed] = tops
     values = np.bincount(block[column], columns.rows[column], len(parts))
     require(int(values.max(initial=0)) <= max(max_bytes // 4, 1), "too many values")
-    stream = stable_order(block[column] << 1 | (p > 0))
-    column = column[stream]
+    rank = np.empty_like(column)
+    rank[stable_order(block[column] << 1 | (p > 0))] = np.arange(len(column))
+    kind = np.where(p > 0, 5 - order, order)
+    alike = stable_order(kind)
+    kinds = np.searchsorted(kind[alike], np.arange(7)).tolist()
+    column = column[alike]
+    order, pair, form, top, p, rank = (x[alike] for x in (order, pair, form, top, p, rank))
     rag = Ragged.of(columns.rows[column])
-    order, pair, form, top, p = (x[stream] for x in (order, pair, form, top, p))
-    return Varying(column, block[column], rag, order, pair, form, top, p, is_float[stream])
+    return Varying(column, block[column], rag, order, pair, form, top, p, is_float[alike], rank, kinds)
 
 
-def _raw_bits(sections: list[bytes], size: Ints, per_block: Ints) -> NDArray[np.uint64]:
-    """Raw values of `size` bits from the bit strings of all blocks; per_block: how many values each block has."""
-    end = size.cumsum()
-    last = per_block.cumsum()
-    bounds = np.where(last > 0, end[last - 1], 0) if len(end) else np.zeros_like(last)
-    used = bounds.copy()
-    used[1:] -= bounds[:-1]
+def begins(size: Ints, rank: Ints, block: Ints, at: Ints) -> tuple[Ints, Ints]:
+    """Bit positions at which columns begin that follow each other by `rank`, block by block; and bits per block.
+
+    size: bits of each column; at: where each block's first begins.
+    """
+    order = np.argsort(rank)
+    size, block = size[order], block[order]
+    used = np.bincount(block, size, len(at)).astype(np.int64)
+    begin = np.empty_like(size)
+    begin[order] = size.cumsum() - size + (at - (used.cumsum() - used))[block]
+    return begin, used
+
+
+def _sections(sections: list[bytes]) -> tuple[Bytes, Ints, Ints]:
+    """Bits of all blocks: (bytes with room to spare, length of each in bytes, where each begins in bits)."""
     lengths = np.array([len(s) for s in sections], np.int64)
-    require((lengths == (used + 7) >> 3).all(), "raw bits")
-    begin = (lengths.cumsum() - lengths) * 8 - (bounds - used)
-    data = joined(sections, SPARE)
-    at = end - size
-    at += begin[0] if len(sections) == 1 else begin.repeat(per_block)
-    return bits.unpack(data, at, size)
+    return joined(sections, SPARE), lengths, (lengths.cumsum() - lengths) * 8
 
 
-def _tokens(sections: list[bytes], raw: list[bytes], p: Bytes, per_block: Ints) -> Ints:
-    """Numbers from tokens and raw bits; p: of each number. Most numbers have no raw bits: they are their tokens."""
-    token = joined(sections)
-    require([len(s) for s in sections] == per_block.tolist(), "tokens")
-    require(int(token.max(initial=0)) <= bits.MAX_TOKEN, "token")
-    size = bits.EXTRA.take(token)
-    size += p
+def _heads(parts: list[Parts], v: Varying) -> Ints:
+    """The first number of each varying column."""
+    token = joined([x.heads for x in parts])
+    counts = np.bincount(v.block, minlength=len(parts)).tolist()
+    require([len(x.heads) for x in parts] == counts and int(token.max(initial=0)) <= bits.MAX_TOKEN, "tokens")
+    big = (token >= bits.LITERAL).nonzero()[0]
+    size = bits.EXTRA[token[big]].astype(np.int64)
     require(int(size.max(initial=0)) < 64, "token")
-    value = bits.SMALL.take(token)
-    long = size.nonzero()[0]
-    edges = np.searchsorted(long, per_block.cumsum())
-    bit_count = size[long].astype(np.int64)
-    found = _raw_bits(raw, bit_count, np.diff(edges, prepend=0))
-    value[long] = bits.from_tokens(token[long], found, p[long].astype(np.int64))
+    block = np.repeat(np.arange(len(parts)), counts)[big]
+    data, lengths, start = _sections([x.head_bits for x in parts])
+    at, used = begins(size, big, block, start)
+    require((lengths == (used + 7) >> 3).all(), "raw bits")
+    number = bits.SMALL[token]
+    number[big] = bits.from_tokens(token[big], bits.unpack(data, at, size), np.zeros_like(size))
+    head = np.empty_like(number)
+    head[np.argsort(v.column)] = number  # heads travel in column order
+    return head
+
+
+def _in_order(parts: list[Parts], v: Varying) -> bytes:
+    """The tokens, column by column in v's order."""
+    tokens = [x.tokens for x in parts]
+    rows = v.rag.rows
+    counts = np.bincount(v.block, rows, len(parts)).tolist()
+    require([len(s) for s in tokens] == counts, "tokens")
+    stream = np.argsort(v.rank)
+    ends = np.empty_like(rows)
+    ends[stream] = rows[stream].cumsum()
+    starts = ends - rows
+    runs = (starts[1:] != ends[:-1]).nonzero()[0]
+    starts, ends = np.append(starts[:1], starts[runs + 1]), np.append(ends[runs], ends[-1:])
+    data = b"".join(tokens)
+    return b"".join([data[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+
+
+def _residuals(parts: list[Parts], v: Varying) -> Ints:
+    """Residuals of all varying columns from their tokens and raw bits.
+
+    Raw bits have the big tokens of the columns that else have none (p = 0), and all tokens of the others.
+    """
+    tokens, rows, split = _in_order(parts, v), v.rag.rows, v.values(3, 5)
+    token = np.frombuffer(tokens, np.uint8)
+    require(int(token.max()) <= bits.MAX_TOKEN, "token")
+    size = np.frombuffer(bytearray(tokens.translate(bits.EXTRA_BYTES)), np.uint8)
+    p = v.p[v.columns(3, 5)].repeat(rows[v.columns(3, 5)])
+    size[split] += p.astype(np.uint8)
+    require(int(size.max()) < 64, "token")
+    big = (token >= bits.LITERAL).nonzero()[0]
+    alone = int(np.searchsorted(big, split.start))
+    edges = np.append(v.rag.starts, len(token))
+    edges = np.where(edges < split.start, np.searchsorted(big[:alone], edges), edges - (split.start - alone))
+    raw = _raw(parts, v, np.concatenate([size[big[:alone]], size[split]]), edges)
+    value = np.frombuffer(tokens.translate(bits.SMALL_BYTES), np.int8).astype(np.int64)
+    value[split] <<= p
+    value[split] |= raw[alone:].view(np.int64)
+    within = big[alone:] - split.start
+    raw = np.concatenate([raw[:alone], raw[alone:][within]])
+    value[big] = bits.from_tokens(token[big], raw, np.concatenate([np.zeros(alone, np.int64), p[within]]))
     return value
+
+
+def _raw(parts: list[Parts], v: Varying, size: Bytes, edges: Ints) -> NDArray[np.uint64]:
+    """Raw values of `size` bits; edges: where those of each column begin, and the last end."""
+    end = size.cumsum(dtype=np.int64)
+    bounds = np.append(0, end)[edges]
+    data, lengths, start = _sections([x.value_bits for x in parts])
+    begin, used = begins(bounds[1:] - bounds[:-1], v.rank, v.block, start)
+    require((lengths == (used + 7) >> 3).all(), "raw bits")
+    end -= size
+    end += (begin - bounds[:-1]).repeat(edges[1:] - edges[:-1])
+    return bits.unpack(data, end, size)
+
+
+def _sum_up(value: Ints, rows: Ints) -> None:
+    """Running sums within columns of `rows` values, in place."""
+    if len(rows):
+        starts = rows.cumsum() - rows
+        value[starts[1:]] -= np.add.reduceat(value, starts)[:-1]
+        value.cumsum(out=value)
 
 
 def series_values(parts: list[Parts], v: Varying) -> Ints:
     """Numbers of the varying columns: residuals summed up."""
-    rag, blocks = v.rag, len(parts)
-    columns = np.bincount(v.block, minlength=blocks)
-    counts = np.concatenate([columns, np.bincount(v.block, rag.rows, blocks).astype(np.int64)])
-    p = np.concatenate([np.zeros(len(v.p), np.uint8), v.p.astype(np.uint8).repeat(rag.rows)])
-    tokens = [*(x.heads for x in parts), *(x.tokens for x in parts)]
-    numbers = _tokens(tokens, [*(x.head_bits for x in parts), *(x.value_bits for x in parts)], p, counts)
-    value = numbers[len(v.p) :]
+    rag = v.rag
+    head = _heads(parts, v)
     if not len(v.p):
-        return value
-    head = np.empty(len(v.p), np.int64)
-    head[stable_order(v.column)] = numbers[: len(v.p)]  # heads travel in column order, values in stream order
+        require(not any(x.tokens or x.value_bits for x in parts), "tokens")
+        return head
+    value = _residuals(parts, v)
     head <<= v.p
     first = value[rag.starts] + head
-    second = (v.order == 2).nonzero()[0]
-    if len(second):
-        value[rag.starts[second]] = 0
-        at, part = spans(rag.starts[second], rag.rows[second]), Ragged.of(rag.rows[second])
-        value[at] = series.sums(value[at], part)
-    value[rag.starts] = first
-    flat = v.order == 0
-    total = series.sums(value, rag)
-    if not flat.any():
-        return total
-    value += np.repeat(np.where(flat, head, 0), rag.rows)
-    value[rag.starts] = first
-    return np.where(flat.repeat(rag.rows), value, total)
+    second, differenced = v.columns(2, 3), v.columns(1, 4)
+    value[rag.starts[second]] = 0
+    _sum_up(value[v.values(2, 3)], rag.rows[second])
+    value[rag.starts[differenced]] = first[differenced]
+    _sum_up(value[v.values(1, 4)], rag.rows[differenced])
+    for kind in (0, 5):
+        columns = v.columns(kind, kind)
+        value[v.values(kind, kind)] += head[columns].repeat(rag.rows[columns])
+    return value
 
 
 def constants(parts: list[Parts], columns: Columns, constant: Ints, block: Ints) -> tuple[Bytes, Ints]:

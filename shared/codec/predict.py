@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec import bits
 from shared.codec.columns import Columns, Slots
 from shared.codec.content import spans
 from shared.codec.table import ELEMENTS, FLOAT
@@ -48,10 +47,10 @@ def source_columns(slots: Slots, columns: Columns, target: Ints, pair: int) -> I
     return np.where(there, columns.first[found] + ELEMENTS.pair_element[element, pair], -1)
 
 
-def numeric(padded: NDArray[np.uint8], at: Ints, element: Ints) -> NDArray[np.float64]:
-    """The numbers of fields at byte positions `at` of payload bytes (8 to spare); element: of each."""
+def numeric(word: NDArray[np.uint64], element: Ints) -> NDArray[np.float64]:
+    """The numbers of fields; word: the bytes from each on, little-endian; element: of each."""
     shift = 64 - 8 * ELEMENTS.width[element]
-    top = bits.windows(padded)[at] << shift.view(np.uint64)  # take() would copy all of the windows first
+    top = word << shift.view(np.uint64)
     unsigned = top >> shift.view(np.uint64)
     number = np.where(ELEMENTS.is_signed[element], (top.view(np.int64) >> shift).astype(np.float64), unsigned)
     is_float = ELEMENTS.kind[element] == FLOAT

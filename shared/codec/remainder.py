@@ -1,6 +1,8 @@
 """What a block holds beside its columns: headers, sequence numbers, signatures, frames kept raw. Checked, and read
 back."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,9 @@ from shared.codec.parse import SIGNATURE_BYTES, SIGNED, V1, V2
 from shared.codec.table import KNOWN, MIN_SIZE
 
 Ints = NDArray[np.int64]
+
+
+_PLAIN_HEAD = bytes([V2, 0, 0])
 
 
 def group_index(p: Parts) -> Ints:
@@ -59,10 +64,14 @@ def expected(groups: Groups, payload: Bytes, head: Ints) -> Ints:
     return expected_length(payload, width, min_size, head)
 
 
-def check(p: Parts, groups: Groups, raw_count: int, payload: Bytes) -> None:
+def check(p: Parts, groups: Groups, raw_count: int, payload: Callable[[], Bytes]) -> None:
     """That `frames()` will work on this block. Refused("block_malformed") where it would not."""
     count = p.frames - raw_count
     require(len(p.sequence) == count, "sequence")
+    if p.heads_of_frames == _PLAIN_HEAD and not (p.lengths or raw_count):
+        unknown = int(groups.rows[~KNOWN[groups.layout()]].sum())
+        require(len(p.rest) == 2 * unknown and not p.raw_lengths, "rest")
+        return
     head = frame_heads(p, count)
     times = count if len(head) < count else 1  # one head stands for all where they are alike
     v1 = head >> 16 == V1
@@ -74,7 +83,7 @@ def check(p: Parts, groups: Groups, raw_count: int, payload: Bytes) -> None:
     size = 2 * unknown + SIGNATURE_BYTES * signed + int(raw_lengths(p, raw_count).sum())
     require(len(p.lengths) in (0, count), "lengths")
     if p.lengths or v1.any():
-        length = _lengths(p, groups, payload, spread(head, count))
+        length = _lengths(p, groups, payload(), spread(head, count))
         size += int(np.maximum(length - np.repeat(groups.width, groups.rows), 0).sum())
     require(len(p.rest) == size, "rest")
 

@@ -76,7 +76,6 @@ def test_what_an_aircraft_runs_never_imports_what_it_does_not_install(package: s
         for name, path in modules(package)
         for target in sorted(imports(path))
         if target.split(".")[0] in NOT_ON_AN_AIRCRAFT
-        and not (name.startswith("firmware_bridge.ulog") and target.startswith("pyulog"))  # the hub's and the laptop's
     ]
     assert wrong == []
 

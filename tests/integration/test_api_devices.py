@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
+from hub.api.device_auth import CONTEXT
 from hub.api.tokens import Tokens
-from hub.api.upload import CONTEXT
 from shared.envelope import DIRECTIVE_TYPE, RECEIPT_TYPE, open_envelope
 from shared.ids import key_id, new_id
 from shared.receipt import decode_directive, decode_receipt

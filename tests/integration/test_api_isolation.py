@@ -9,16 +9,20 @@ from fastapi.routing import APIRoute
 from hub.api.app import ROUTERS
 from hub.store.alerts import raise_alert
 from hub.store.tenant import tenant as tenant_transaction
+from tests.fix_logs import store_log
 
 ROUTES = sorted(
     {(m, r.path) for router in ROUTERS for r in router.routes if isinstance(r, APIRoute) for m in r.methods}
 )
 WITH_ID = [(m, p) for m, p in ROUTES if "{" in p]
 PUBLIC = {("GET", "/v1/health"), ("POST", "/v1/enroll"), ("GET", "/v1/envelopes/challenge"), ("POST", "/v1/envelopes")}
+BY_DEVICES = {("GET", "/v1/device/fleet"), ("POST", "/v1/device/logs")}
+"""A device's signature instead of a key: tests/integration/test_logs_devices.py."""
 BODIES = {
     "/v1/aircraft/{aircraft_id}/directives": {"kind": "capture", "body": {}},
     "/v1/aircraft": {"name": "x"},
     "/v1/keys": {"name": "x"},
+    "/v1/logs/{sha256}": {"aircraft_id": None},
 }
 
 
@@ -33,6 +37,8 @@ def ids_of(tenant, path: str) -> dict[str, str]:
     """Ids of the tenant's own for every parameter that a path may have."""
     flight = tenant.store_flight()
     is_device_key = "device-keys" in path
+    if "{sha256}" in path:
+        return {"sha256": store_log(tenant.database, tenant.org_id).hex()}
     return {
         "flight_id": str(flight.flight_id),
         "stream_id": str(flight.stream_id),
@@ -50,7 +56,9 @@ def new_alert(tenant) -> str:
 
 def call(tenant, method: str, path: str, ids: dict[str, str]):
     target = path.format(**ids)
-    return tenant.get(target, "admin") if method == "GET" else tenant.post(target, BODIES.get(path))
+    if method == "GET":
+        return tenant.get(target, "admin")
+    return tenant.client.request(method, target, json=BODIES.get(path), headers=tenant.auth("admin"))
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_ID, ids=[f"{m} {p}" for m, p in WITH_ID])
@@ -72,12 +80,13 @@ def test_ones_own_id_beside_another_organisations_is_not_found(ours, theirs, met
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
 def test_every_route_but_the_public_ones_needs_a_key(ours, method: str, path: str) -> None:
-    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id", "alert_id")}
+    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id", "alert_id", "sha256")}
     answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path))
     if (method, path) in PUBLIC:
         assert answer.status_code != 500
     else:
-        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+        scheme = "DBX-Device" if (method, path) in BY_DEVICES else "Bearer"
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == scheme
 
 
 @pytest.mark.parametrize("path", [p for m, p in ROUTES if m == "GET" and "{" not in p and (m, p) not in PUBLIC])
@@ -107,7 +116,7 @@ def test_a_cursor_of_another_organisation_shows_only_ones_own(ours, theirs) -> N
 
 
 @pytest.mark.parametrize("role", ["viewer", "auditor"])
-@pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[0] != "GET" and r not in PUBLIC])
+@pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[0] != "GET" and r not in PUBLIC | BY_DEVICES])
 def test_who_may_only_look_changes_nothing(ours, role: str, method: str, path: str) -> None:
     ids = ids_of(ours, path)
     answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path), headers=ours.auth(role))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyulog import ULog
+from pyulog.px4_events import PX4Events
 
 from firmware_bridge.log_tables import Portion, Table, read_all
 from firmware_bridge.tlog import open_log
@@ -18,6 +19,7 @@ NAMES = (
     "px4-quad-1.15-sitl-rtl-events.ulg",
     "px4-quad-1.16-real-indoor-lowbatt-failsafe.ulg",
 )
+LEVELS = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
@@ -76,7 +78,8 @@ def test_parameters_and_those_changed_in_flight(read: tuple[list[Portion], ULog]
 
 def test_texts_facts_defaults_and_dropouts(read: tuple[list[Portion], ULog], name: str) -> None:
     portions, theirs = read
-    texts = [(t.time_us, t.severity, t.text) for p in portions for t in p.texts]
+    events = {at for t in joined(portions).get(("event", 0), []) for at in t.at.tolist()}
+    texts = [(t.time_us, t.severity, t.text) for p in portions for t in p.texts if t.at not in events]
     assert texts == [(m.timestamp, m.log_level - ord("0"), m.message) for m in theirs.logged_messages]
     info = {k: v for p in portions for k, v in p.info.items()}
     assert info.pop("start_timestamp") == theirs.start_timestamp
@@ -86,6 +89,15 @@ def test_texts_facts_defaults_and_dropouts(read: tuple[list[Portion], ULog], nam
     assert info == theirs.msg_info_dict | theirs.msg_info_multiple_dict
     dropouts = [d.detail for p in portions for d in p.damage if d.reason == "dropout"]
     assert dropouts == [f"{d.duration} ms" for d in theirs.dropouts]
+
+
+def test_events_say_what_the_metadata_of_the_log_makes_of_them(read: tuple[list[Portion], ULog], name: str) -> None:
+    portions, theirs = read
+    events = {at for t in joined(portions).get(("event", 0), []) for at in t.at.tolist()}
+    ours = [(t.time_us, LEVELS[t.severity], t.text) for p in portions for t in p.texts if t.at in events]
+    parser = PX4Events()
+    parser.set_default_json_definitions_cb(lambda _: None)
+    assert ours == [(int(t), level, text) for t, level, text in parser.get_logged_events(theirs)]
 
 
 def test_nothing_is_lost_of_a_sound_log(read: tuple[list[Portion], ULog], name: str) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from firmware_bridge.framing import Scanner
 from firmware_bridge.ulog_player import play_ulog
-from firmware_bridge.ulog_topics import MAGIC
+from firmware_bridge.ulog_scan import MAGIC
 from shared.errors import Refused
 from tests.fix_ulog import hover
 
