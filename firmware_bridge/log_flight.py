@@ -5,7 +5,7 @@ A second pass over the log, portion by portion; what is kept is the flights' gri
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +20,7 @@ from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_sources import DATAFLASH, ULOG
 from firmware_bridge.log_survey import LogBoot, LogSession, Progress, Survey
 from firmware_bridge.log_tables import Portion
+from firmware_bridge.sensed import SENSED_SOURCES, SensedReader
 from firmware_bridge.sources import SOURCES
 from firmware_bridge.vehicle import TRACKED
 from shared.frames import Frames
@@ -28,7 +29,7 @@ PREROLL_US = 30_000_000
 """What goes before arming, as in a live session."""
 MAX_FLIGHT_EVENTS = 20_000
 _HOLE_US = 60_000_000
-_READ = TRACKED | {s.msgid for s in SOURCES} | {24}
+_READ = TRACKED | {s.msgid for s in SOURCES} | {24} | SENSED_SOURCES.keys()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +90,7 @@ class _Flight:
         self.grids: list[ChannelGrid] = []
         self.events: list[Event] = []
         self.carry: Carry | None = None
+        self.sensed = SensedReader()
         sources = ULOG if survey.format == "ulog" else DATAFLASH
         self.tables = TableGrid(sources, self.first_us, self.last_us, self.offset_us)
 
@@ -109,7 +111,9 @@ class _Flight:
             return
         covers = (max(self.covered_us, first - 1), upto)
         item = GridInput(columns, vehicle, covers, self.offset_us, autopilot, self.carry)
-        self.grids += [g for g in to_grid([item]) if len(g.tick_us)]
+        grid = to_grid([item])[0]
+        sensed = self.sensed.read(columns, vehicle, grid.tick_us)
+        self.grids += [replace(grid, sensed=sensed)] if len(grid.tick_us) else []
         self.carry, self.covered_us = carry_of(item), upto
 
     def finish(self) -> LogFlight:

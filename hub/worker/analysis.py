@@ -74,6 +74,7 @@ class Analyst:
         nominal = self._bundle.nominal(aircraft.name)
         result = AnalysisResult(aircraft, self._bundle.name, aircraft.name if nominal else "")
         ends, vectors, flying = flight_features(channels)
+        result = replace(result, flying_s=int(flying.sum()))
         if nominal is not None and flying.any():
             self.prepare()
             scores = np.where(flying, self._bundle.scores(vectors, nominal), 0.0)
@@ -87,7 +88,9 @@ class Analyst:
         worst = int(flight.scores.argmax())
         findings = tuple(self._findings(nominal, flight, session))
         risk = self._risk(nominal, flight, findings)
-        kind = self._bundle.kinds[int(self._bundle.kind_probabilities(flight.vectors[worst : worst + 1], nominal).argmax())]
+        kind = self._bundle.kinds[
+            int(self._bundle.kind_probabilities(flight.vectors[worst : worst + 1], nominal).argmax())
+        ]
         return replace(
             result,
             windows=int(flight.flying.sum()),

@@ -18,6 +18,7 @@ from shared.scoring import RANKS, Bundle, Nominal, kind_inputs, ratios
 _TOLERANCE = 1e-4
 _INPUTS = (*NAMES, *(f"ratio number {i + 1}" for i in range(RANKS)))
 MOST = 10
+BASE = "base"
 
 
 class Explainer:
@@ -53,9 +54,10 @@ class Explainer:
         return float(np.ravel(self._explainer(self._bundle.kinds.index(kind)).expected_value)[0])
 
     def explain(self, vector: Vector, nominal: Nominal, kind: str) -> list[dict[str, Any]]:
-        """[{"feature", "value", "shap"}] of one vector for a kind, the strongest first, MOST at most and then "others".
+        """[{"feature", "value", "shap"}] of one vector for a kind, the strongest first, MOST at most, then "others".
 
-        base(kind) + the sum of "shap" is the kind's probability; ValueError when it is not.
+        The last is "base", what the forest gives a nominal vector. The sum of "shap" is the kind's probability; ValueError
+        when it is not.
         """
         number = self._bundle.kinds.index(kind)
         inputs = kind_inputs(ratios(vector[None], nominal))
@@ -65,7 +67,10 @@ class Explainer:
             raise ValueError(f"SHAP values add up to {self.base(kind) + shares.sum():.5f}, not {probability:.5f}")
         order = np.argsort(-np.abs(shares), kind="stable")
         values = [_value(vector, int(i), float(shares[i])) for i in order[:MOST]]
-        return [*values, {"feature": "others", "value": None, "shap": float(shares[order[MOST:]].sum())}]
+        others, base = float(shares[order[MOST:]].sum()), self.base(kind)
+        return [
+            *values, {"feature": "others", "value": None, "shap": others}, {"feature": BASE, "value": None, "shap": base}
+        ]  # fmt: skip
 
 
 def _value(vector: Vector, i: int, share: float) -> dict[str, Any]:

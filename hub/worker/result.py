@@ -9,8 +9,8 @@ from shared.records import Finding
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), and its span
-    in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
+    """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), and its
+    span in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
 
     finding: Finding
     shap: list[dict[str, Any]]
@@ -22,8 +22,8 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisResult:
-    """What the model says of a flight. windows: vectors scored, one a second; worst_score: of one, worst_s after the first
-    data; shap_values: of that one, for explained_kind.
+    """What the model says of a flight. flying_s: seconds in flight; windows: how many of them were scored; worst_score:
+    of one, worst_s after the first data; shap_values: of that one, for explained_kind.
 
     risk_score: 0..1; 0.5 at the threshold, 0.8 at the critical limit. scored_as: the class whose nominal values were
     used, '' when the model knows none for it.
@@ -32,6 +32,7 @@ class AnalysisResult:
     aircraft: AircraftType
     model: str
     scored_as: str
+    flying_s: int = 0
     windows: int = 0
     worst_score: float = 0.0
     worst_s: float = 0.0
