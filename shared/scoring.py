@@ -208,6 +208,11 @@ def load_bundle(path: str | Path, trusted_keys: Sequence[bytes]) -> Bundle:
 
 def read_bundle(data: bytes, trusted_keys: Sequence[bytes]) -> Bundle:
     """The same for a bundle's bytes."""
+    return Bundle(*open_bundle(data, trusted_keys))
+
+
+def open_bundle(data: bytes, trusted_keys: Sequence[bytes]) -> tuple[dict[str, Any], bytes, bytes]:
+    """(manifest, ONNX model, envelope digest) of a verified bundle, whatever it models. Refused as load_bundle."""
     found = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in trusted_keys}
     opened = open_envelope(data, found.get, BUNDLE_TYPE, MAX_BUNDLE_BYTES)
     try:
@@ -220,7 +225,7 @@ def read_bundle(data: bytes, trusted_keys: Sequence[bytes]) -> Bundle:
         raise Refused("bundle_malformed", str(e)[:200]) from None
     except MALFORMED as e:
         raise Refused("bundle_malformed", str(e)[:200]) from None
-    return Bundle(manifest, onnx, opened.digest)
+    return manifest, onnx, opened.digest
 
 
 def read_keys(path: str | Path = RELEASE_KEYS) -> list[bytes]:
