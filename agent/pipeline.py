@@ -41,6 +41,7 @@ class Engine(Protocol):
     def update(
         self, frames: Frames, vehicle: tuple[int, int] | None, armed: bool, session: uuid.UUID | None
     ) -> list[Finding]: ...
+    def finish(self) -> list[Finding]: ...
 
 
 class Pipeline:
@@ -65,6 +66,8 @@ class Pipeline:
         self._has_statustext = has_statustext
         self._lost_after_us = lost_after_us
         self._second: list[Frames] = []
+        self._told: uuid.UUID | None = None
+        """The finding that the pilot was told of last."""
         self._slow_s = 0.0
         self._has_ended = False
         """Whether a log was played to its end: an armed vehicle opens no session after that."""
@@ -100,11 +103,14 @@ class Pipeline:
         self._note(taken)
         if len(taken.frames):
             self._record(taken, self._now())
+        self._every_second(self._now())
+        self._end_findings()
         self.recorder.finish(self._now())
 
     def end_of_log(self) -> bool:
         """The log is at its end."""
         self._every_second(self._now())
+        self._end_findings()
         self._has_ended = True
         return self.recorder.end_of_log(self._now())
 
@@ -207,13 +213,22 @@ class Pipeline:
         session, vehicle = self.recorder.state.session, self.watch.vehicle
         address = (vehicle.sysid, vehicle.compid) if vehicle else None
         found = engine.update(frames, address, self.watch.is_armed, session.session if session else None)
-        if not found:
-            return
+        self._raise(found, now)
+
+    def _end_findings(self) -> None:
+        """What is open ends with the log or this process."""
+        if self._engine is not None:
+            self._raise(self._engine.finish(), self._now())
+
+    def _raise(self, found: list[Finding], now: Now) -> None:
+        """Send findings, keep the data around them, and tell the pilot of those that begin."""
         for finding in found:
             self.recorder.pin(finding.start_us - PIN_US, finding.end_us + PIN_US, now)
-            if self._has_statustext:
+            if self._has_statustext and finding.finding != self._told:
                 self.companion.tell_pilot(finding.severity, f"DBX {finding.kind} {finding.score:.2f}")
-        self.recorder.report(tuple(found), now)
+            self._told = finding.finding
+        if found:
+            self.recorder.report(tuple(found), now)
 
 
 def clock_name(clock: ClockModel) -> str:

@@ -79,6 +79,14 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "session_id": ID, "source_no": 0, "kind": "live", "channels": ["lat_deg"], "from_utc_us": 0, "to_utc_us": 1,
         "grid_rows": 1,
     },
+    "model_bundles": {"digest": BYTES32, "name": "x", "feature_version": 1, "bundle": b"x"},
+    "model_releases": {"release_id": ID, "digest": BYTES32, "stage": "fleet", "released_by": "x"},
+    "model_release_aircraft": {"release_id": ID, "aircraft_id": ID, "directive_version": 1},
+    "model_reports": {
+        "stream_id": ID, "seq": 1, "record_no": 0, "aircraft_id": ID, "number": 1, "at_utc_us": 0, "stage": "fleet",
+        "active": "x", "active_digest": BYTES32, "other": "", "flown_s": 0, "agreed_s": 0, "active_findings": 0,
+        "other_findings": 0, "detail": "",
+    },
     "telemetry_chunks": {
         "session_id": ID, "t0_utc_us": 0, "t1_utc_us": 0, "aircraft_id": ID, "n": 1, "settled": False, "armed": [1],
         "motor_rpm": [3000],
