@@ -17,7 +17,7 @@ from shared.scoring import ratios, score_of
 
 PER_HOUR = 0.5
 """False alarms per flight hour that the threshold may raise on the healthy vectors that it is chosen on."""
-CRITICAL = 2.0
+CRITICAL = 1.6
 """The critical limit as a multiple of the threshold: there one vector is enough."""
 RULE = Rule()
 KIND_VECTORS = 5

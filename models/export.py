@@ -22,19 +22,21 @@ PARITY_LIMIT = 1e-5
 LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime")
 
 
-def to_onnx(forest: ExtraTreesClassifier, width: int) -> bytes:
-    """ONNX with input "ratios" float32 [n, width] and output "probabilities" float32 [n, kinds]."""
-    inputs = [("ratios", FloatTensorType([None, width]))]
+def to_onnx(forest: ExtraTreesClassifier, width: int, name: str = "ratios") -> bytes:
+    """ONNX with input `name` float32 [n, width] and output "probabilities" float32 [n, classes]."""
+    inputs = [(name, FloatTensorType([None, width]))]
     options = {id(forest): {"zipmap": False}}
     return bytes(convert_sklearn(forest, "edge", inputs, target_opset=OPSET, options=options).SerializeToString())
 
 
-def parity(forest: ExtraTreesClassifier, onnx: bytes, inputs: np.ndarray[Any, np.dtype[np.float32]]) -> float:
+def parity(
+    forest: ExtraTreesClassifier, onnx: bytes, inputs: np.ndarray[Any, np.dtype[np.float32]], name: str = "ratios"
+) -> float:
     """Largest difference between scikit-learn's and ONNX's probabilities. ValueError above PARITY_LIMIT."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    found = session.run(["probabilities"], {"ratios": inputs})[0]
+    found = session.run(["probabilities"], {name: inputs})[0]
     difference = float(np.abs(found - forest.predict_proba(inputs)).max())
     if difference > PARITY_LIMIT:
         raise ValueError(f"ONNX and scikit-learn differ by {difference:.2g}, at most {PARITY_LIMIT:g} is allowed")

@@ -20,16 +20,18 @@ FLOOR_BY_UNIT = {
 }  # fmt: skip
 """No nominal range is narrower: simulated sensors are cleaner than real ones."""
 LEAST_MARGIN, BEYOND = 1.2, 1.1
-_FLOOR = np.array([FLOOR_BY_UNIT[f.unit] for f in FEATURES])
+_STEADY_TICKS = 50
+"""What is reduced over so many ticks differs less: half the floor."""
+_FLOOR = np.array([FLOOR_BY_UNIT[f.unit] * (0.5 if f.ticks >= _STEADY_TICKS else 1.0) for f in FEATURES])
 Range = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def fit_limits(flights: Sequence[Flight], threshold: float = 1.0, critical: float = 1.0) -> dict[str, Nominal]:
     """Nominal ranges per class, margins included. ValueError when a class has no healthy vector."""
-    margin = _margins(flights)
+    margins = _margins(flights)
     return {
-        aircraft: Nominal(median.astype(np.float32), (high * margin).astype(np.float32),
-                          (low * margin).astype(np.float32), threshold, critical)
+        aircraft: Nominal(median.astype(np.float32), (high * margins[aircraft]).astype(np.float32),
+                          (low * margins[aircraft]).astype(np.float32), threshold, critical)
         for aircraft, (median, high, low) in _ranges(flights).items()
     }  # fmt: skip
 
@@ -55,10 +57,10 @@ def _ranges(flights: Sequence[Flight]) -> dict[str, Range]:
     return out
 
 
-def _margins(flights: Sequence[Flight]) -> NDArray[np.float64]:
-    """[features]: BEYOND times the largest ratio that lasted two vectors in a healthy flight by the range of the others'
-    sites, at least LEAST_MARGIN."""
-    worst = np.zeros(len(FEATURES))
+def _margins(flights: Sequence[Flight]) -> dict[str, NDArray[np.float64]]:
+    """Class -> [features]: BEYOND times the largest ratio that lasted two vectors in a healthy flight by the range of the
+    others' sites, at least LEAST_MARGIN."""
+    worst = {f.aircraft: np.zeros(len(FEATURES)) for f in flights}
     for site in sorted({f.site for f in flights}):
         try:
             ranges = _ranges([f for f in flights if f.site != site])
@@ -66,8 +68,8 @@ def _margins(flights: Sequence[Flight]) -> NDArray[np.float64]:
             continue
         for flight in flights:
             if flight.site == site and flight.aircraft in ranges:
-                worst = np.maximum(worst, _lasting(flight, ranges))
-    return np.maximum(LEAST_MARGIN, BEYOND * worst)
+                worst[flight.aircraft] = np.maximum(worst[flight.aircraft], _lasting(flight, ranges))
+    return {aircraft: np.maximum(LEAST_MARGIN, BEYOND * w) for aircraft, w in worst.items()}
 
 
 def _lasting(flight: Flight, ranges: Mapping[str, Range]) -> NDArray[np.float64]:
@@ -76,5 +78,3 @@ def _lasting(flight: Flight, ranges: Mapping[str, Range]) -> NDArray[np.float64]
     if len(shares) < 2:
         return np.zeros(len(FEATURES))
     return np.asarray(np.minimum(shares[1:], shares[:-1]).max(axis=0), np.float64)
-
-

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from shared.channels import ANALYSED, GRID_HZ
-from shared.signals import REACH, Array, Channels, flying, signals
+from shared.signals import REACH, Array, Channels, flying, middle, signals
 
 FEATURE_VERSION = 2
 WINDOW_S = 8
@@ -112,13 +112,12 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("acc_residual", "m/s2", "first accelerometer less change of velocity", "mean high 80"),
         _f("acc_apart", "m/s2", "first against second accelerometer", "mean high 80"),
         _f("acc_rough", "m/s2", "first accelerometer against its last half second", "mean high 80"),
-        _f("acc_alive", "m/s2", "range of the less lively accelerometer in 2 s", "mean low 40"),
         _f("gyro_apart", "rad/s", "first against second gyroscope", "mean high"),
         *(_f(f"gyro_apart_{a}", "rad/s", f"first less second gyroscope, body {a}", "middle both") for a in "xyz"),
         *(_f(f"gyro_off_{a}", "rad/s", f"first gyroscope less the estimated rate, body {a}", "middle both") for a in "xyz"),
         _f("gyro_apart_rough", "rad/s", "first less second gyroscope against the last 2 s", "mean high 80"),
-        _f("gyro_rough", "rad/s", "first gyroscope against its last half second", "mean high 80", "ratio high"),
-        _f("gyro_alive", "rad/s", "range of the less lively gyroscope in 2 s", "mean low 40"),
+        _f("gyro_rough", "rad/s", "first gyroscope against its last half second", "mean high 80"),
+        _f("imu_still", "share", "nothing that an inertial sensor reads changes", "mean high 20"),
         *(
             _f(f"{s}_unhealthy", "share", f"health bit of {w} not set", "mean high 15")
             for s, w in (
@@ -140,7 +139,10 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("throttle", "%", "throttle", "off both"),
         _f("thrust_target", "1", "commanded thrust", "mean high 15"),
         _f("rotor_speed", "1/min", "speed of the first rotor", "off low 15"),
-        *(_f(f"output_{i}", "us", f"output {i}", "off both 15", "std high 30") for i in range(1, 5)),
+        *(_f(f"output_{i}", "us", f"output {i}", "off both 15", "off both 80", "std high 30") for i in range(1, 5)),
+        *(_f(f"share_{i}", "us", f"output {i} less the mean of outputs 1-3", "off both 80") for i in range(1, 4)),
+        _f("engine_response", "1", "logarithm of the speed per command of the rotor on output 3, above 1300 us",
+           "off low 15"),
         *(
             _f(f"outputs_{g}_spread", "us", f"highest less lowest of outputs {n}", "mean high 10", "off high")
             + _f(f"rotors_{g}_slowest", "1", f"logarithm of the slowest rotor's speed per command over the others', {n}",
@@ -156,7 +158,8 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("pitch_rate", "rad/s", "pitch rate", "std high", "mean both 80"),
         _f("yaw_rate", "rad/s", "yaw rate", "off both 15"),
         _f("tilt", "rad", "angle of the body's down axis from the vertical", "peak high"),
-        _f("airspeed_error", "m/s", "airspeed less speed through the estimated wind", "mean both 80", "off both"),
+        _f("airspeed_error", "m/s", "airspeed less speed through the estimated wind", "mean both 80", "off both",
+           "std high"),
         _f("energy_climb", "m/s", "change of height and speed as one height", "mean low"),
         _f("thrust_unanswered", "1", "throttle (20 % a unit) less change of energy height (m/s)", "mean high 10"),
     )
@@ -264,7 +267,7 @@ def _floor(x: Array, present: NDArray[np.bool_]) -> Array:
 
 
 def _middle(x: Array, present: NDArray[np.bool_]) -> Array:
-    return np.asarray(np.nanmedian(np.where(present, x, np.nan), axis=2))
+    return middle(np.where(present, x, np.nan))
 
 
 _REDUCE: dict[Reduction, Callable[[Array, NDArray[np.bool_]], Array]] = {

@@ -104,7 +104,7 @@ class Bundle:
             raise
         except MALFORMED as e:
             raise Refused("bundle_malformed", str(e)[:200]) from None
-        self._session = _session(onnx)
+        self._session = forest_session(onnx, "ratios", len(NAMES) + RANKS)
 
     def _read(self, manifest: dict[str, Any]) -> None:
         if manifest["format"] != FORMAT:
@@ -249,8 +249,11 @@ def _nominal(body: Mapping[str, Any]) -> Nominal:
     return Nominal(medians, high, low, threshold, critical)
 
 
-def _session(onnx: bytes) -> Any:
-    """One thread, no memory arena: the aircraft's memory counts for more than microseconds."""
+def forest_session(onnx: bytes, name: str, width: int) -> Any:
+    """A session of a forest with the input `name` [n, width] and the output "probabilities". Refused: bundle_malformed.
+
+    One thread, no memory arena: the aircraft's memory counts for more than microseconds.
+    """
     import onnxruntime  # loaded only where a model is: 30 MB
 
     options = onnxruntime.SessionOptions()
@@ -262,7 +265,7 @@ def _session(onnx: bytes) -> Any:
     except Exception as e:  # onnxruntime raises many kinds, none of them public
         raise Refused("bundle_malformed", str(e)[:200]) from None
     inputs = [(i.name, i.shape[-1]) for i in session.get_inputs()]
-    if inputs != [("ratios", len(NAMES) + RANKS)] or "probabilities" not in {o.name for o in session.get_outputs()}:
+    if inputs != [(name, width)] or "probabilities" not in {o.name for o in session.get_outputs()}:
         raise Refused("bundle_malformed", f"inputs {inputs}")
     return session
 

@@ -22,6 +22,18 @@ _SEC = GRID_HZ
 HEALTH_BITS = {"gyro": 0, "accel": 1, "mag": 2, "pressure": 3, "airspeed": 4, "gps": 5, "rc": 16, "ahrs": 21, "battery": 25}
 """MAV_SYS_STATUS_SENSOR, MAVLink common: bit numbers."""
 _DRIVEN_US = 1_100.0
+_POWERED_US = 1_300.0
+"""Above it an engine's speed follows its command; below, propellers are turned by the wind."""
+_ALIASED = 1.5
+"""A vibration that is sampled a few times a second can look like a steady offset of up to its amplitude: 1.41 of the level
+(root mean square) that VIBRATION gives."""
+_ALIASED_RATE = 0.02
+"""The same for gyroscopes, rad/s for each m/s2 of vibration."""
+_HEARD_TICKS = 5
+_LEAST_RATE = 0.05
+"""rad/s: commands and errors of body rates below are noise."""
+_CRUISE_MPS = 8.0
+"""Through the air: faster, wings carry (and wind estimates mean something); slower, rotors do."""
 _IDLE_US = 1_000.0
 
 
@@ -89,11 +101,7 @@ def flying(channels: Channels) -> NDArray[np.bool_]:
 def _attitude(c: _Ticks) -> dict[str, Array]:
     roll, pitch = c("roll_rad"), c("pitch_rad")
     p, q, r = c("roll_rate_radps"), c("pitch_rate_radps"), c("yaw_rate_radps")
-    targets = [c(f"{a}_rate_target_radps") for a in ("roll", "pitch")]
-    untracked = [
-        np.sqrt(trailing_mean((rate - earlier(t, 1)) ** 2, 6 * _SEC) / (trailing_mean(t * t, 6 * _SEC) + 1e-4))
-        for rate, t in zip((p, q), targets, strict=True)
-    ]
+    untracked = [_untracked(rate, c(f"{a}_rate_target_radps")) for a, rate in (("roll", p), ("pitch", q))]
     return {
         "roll_error": roll - earlier(c("roll_target_rad"), 3),
         "pitch_error": pitch - earlier(c("pitch_target_rad"), 3),
@@ -103,19 +111,50 @@ def _attitude(c: _Ticks) -> dict[str, Array]:
     }  # fmt: skip
 
 
+def _untracked(rate: Array, target: Array) -> Array:
+    """Error of a rate over its command, both of the last 6 s; NaN where nothing is commanded."""
+    commanded = trailing_mean(target * target, 6 * _SEC)
+    error = trailing_mean((rate - earlier(target, 1)) ** 2, 6 * _SEC)
+    return np.where(commanded > 1e-8, np.sqrt(error / (commanded + _LEAST_RATE**2)), np.nan)
+
+
 def _rough(x: Array, n: int = 5) -> Array:
     """Length of what a vector [3, T] differs from its mean of the last n ticks by."""
     return np.asarray(np.linalg.norm(x - trailing_mean(x, n), axis=0))
 
 
-def _alive(x: Array) -> Array:
-    """Summed range of a vector [3, T] over 2 s: 0 when the sensor has stopped."""
-    span = np.zeros(x.shape[1])
-    n = 2 * _SEC
-    held = np.concatenate([np.full((3, n - 1), np.nan), x], axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(held, n, axis=1)
-    span = (windows.max(axis=2) - windows.min(axis=2)).sum(axis=0)
-    return np.asarray(span)
+def _still(c: _Ticks, x: Array) -> Array:
+    """1 where none of [k, T] has changed in 2 s in which the attitude did: the sensor has stopped (noise alone moves the last
+    digit of one that works, and where nothing changes the link is silent). NaN until it has been there for 2 s."""
+    attitude = np.stack([c("roll_rad"), c("pitch_rad"), c("yaw_rad")])
+    present = np.isfinite(x).all(axis=0) & np.isfinite(earlier(x, 1)).all(axis=0)
+    n = 2 * _SEC - 1
+    heard = _times(np.any(attitude != earlier(attitude, 1), axis=0), n) >= _HEARD_TICKS
+    stopped = _times(np.any(x != earlier(x, 1), axis=0), n) == 0
+    return np.where(_held(present, n), (heard & stopped).astype(np.float64), np.nan)
+
+
+def _times(mask: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """[.., T]: how often it was true in the last n ticks."""
+    count = np.cumsum(mask, axis=-1)
+    count[..., n:] = count[..., n:] - count[..., :-n]
+    return count
+
+
+def _held(mask: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """[.., T]: true at all of the last n ticks."""
+    return _times(mask, n) == n
+
+
+def _highest(x: Array, n: int) -> Array:
+    """Largest of the present ones of the last n ticks [.., T]."""
+    padded = np.concatenate([np.full((*x.shape[:-1], n - 1), np.nan), x], axis=-1)
+    return np.asarray(np.fmax.reduce(np.lib.stride_tricks.sliding_window_view(padded, n, axis=-1), axis=-1))
+
+
+def _beyond(x: Array, by: Array) -> Array:
+    """What is left of x when its magnitude is less by `by`; an absent `by` takes nothing."""
+    return np.asarray(np.sign(x) * np.fmax(np.abs(x) - np.where(np.isfinite(by), by, 0.0), 0.0))
 
 
 def _to_ned(c: _Ticks, v: Array) -> Array:
@@ -143,18 +182,21 @@ def _inertial(c: _Ticks) -> dict[str, Array]:
     out: dict[str, Array] = {}
     fallen = moved - np.array([[0.0], [0.0], [G_MPS2]])
     expected = _to_body(c, fallen)
+    shaken = _highest(c.xyz("vibe_?_mps2"), 2 * _SEC)
+    swayed = _ALIASED_RATE * np.linalg.norm(shaken, axis=0)
     for name, force in (("acc", acc), ("acc2", acc2)):
-        off = trailing_mean(force, _SEC) - trailing_mean(expected, 5)
+        off = _beyond(trailing_mean(force, _SEC) - trailing_mean(expected, 5), _ALIASED * shaken)
         out |= {f"{name}_residual_{axis}": off[i] for i, axis in enumerate("xyz")}
         out[f"{name}_residual"] = np.linalg.norm(off, axis=0)
-    apart, turned = trailing_mean(acc, 5) - trailing_mean(acc2, 5), trailing_mean(gyro, 5) - trailing_mean(gyro2, 5)
-    off_rate = trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC)
+    apart = _beyond(trailing_mean(acc, 5) - trailing_mean(acc2, 5), 2 * _ALIASED * shaken)
+    turned = _beyond(trailing_mean(gyro, 5) - trailing_mean(gyro2, 5), 2 * swayed)
+    off_rate = _beyond(trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC), swayed)
     for i, axis in enumerate("xyz"):
         out |= {f"acc_apart_{axis}": apart[i], f"gyro_apart_{axis}": turned[i], f"gyro_off_{axis}": off_rate[i]}
     return out | {
         "acc_apart": np.linalg.norm(apart, axis=0), "gyro_apart": np.linalg.norm(turned, axis=0),
         "gyro_apart_rough": _rough(gyro - gyro2, 20), "acc_rough": _rough(acc), "gyro_rough": _rough(gyro),
-        "acc_alive": np.fmin(_alive(acc), _alive(acc2)), "gyro_alive": np.fmin(_alive(gyro), _alive(gyro2)),
+        "imu_still": np.fmax(_still(c, np.concatenate([acc, gyro])), _still(c, np.concatenate([acc2, gyro2]))),
         "vibe_x": c("vibe_x_mps2"), "vibe_y": c("vibe_y_mps2"), "vibe_z": c("vibe_z_mps2"),
         "clipping": change(c("clip_count"), _SEC),
     }  # fmt: skip
@@ -180,10 +222,9 @@ def _height(c: _Ticks) -> dict[str, Array]:
     alt, down, gps = c("alt_msl_m"), c("vel_down_mps"), c("gps_alt_msl_m")
     gps = np.where(c("gps_fix") >= 3, gps, np.nan)
     sink = trailing_mean(down, _SEC)
-    still = np.where(np.isfinite(baro), _alive(np.stack([baro, baro * 0, baro * 0])) == 0, np.nan)
     return {
         "baro_climb_error": change(baro, _SEC) + sink, "baro2_climb_error": change(baro2, _SEC) + sink,
-        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": still,
+        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": _still(c, baro[None]),
         "baro_apart": baro - baro2,
         "alt_climb_error": change(alt, _SEC) + sink,
         "gps_above_baro": gps - baro, "gps_above_baro2": gps - baro2, "gps_above_estimate": gps - alt,
@@ -224,40 +265,57 @@ def _drive(c: _Ticks) -> dict[str, Array]:
     pulses, rpm = c.rows("motor_output_us", 8), c.rows("motor_rpm", 8)
     response = np.log(np.fmax(rpm, 50.0) / np.fmax(pulses - _IDLE_US, 50.0))
     out = {"throttle": c("throttle_pct"), "thrust_target": c("thrust_target"), "rotor_speed": rpm[0]}
-    for i in range(4):
-        out[f"output_{i + 1}"] = pulses[i]
+    level = trailing_mean(pulses[:3], 5).mean(axis=0)
+    out |= {f"output_{i + 1}": pulses[i] for i in range(4)}
+    out |= {f"share_{i + 1}": trailing_mean(pulses[i], 5) - level for i in range(3)}
+    powered = _held(pulses[2] > _POWERED_US, _SEC) & (_times(rpm[2] > 500, REACH - _SEC) > 0)
+    out["engine_response"] = np.where(powered, trailing_mean(response[2], _SEC), np.nan)
+    slow = ~(np.isfinite(pulses[7]) & ~_held(_through_air(c) < _CRUISE_MPS, 2 * _SEC))
     for group, first in (("a", 0), ("b", 4)):
         some = pulses[first : first + 4]
-        driven = _all_driven(some)
+        driven = _all_driven(some) & (slow | (group == "a"))
         spins = driven & (np.where(np.isfinite(rpm[first : first + 4]), rpm[first : first + 4], 0).max(axis=0) > 500)
-        answer = trailing_mean(np.where(spins, response[first : first + 4], np.nan), _SEC)
+        answer = trailing_mean(np.where(spins & (some > _POWERED_US), response[first : first + 4], np.nan), _SEC)
         some = np.where(driven, some, np.nan)
-        apart = trailing_mean(some - np.nanmean(some, axis=0), 15)
+        apart = trailing_mean(some, 15)
         out |= {
-            f"outputs_{group}_spread": np.nanmax(apart, axis=0) - np.nanmin(apart, axis=0),
-            f"rotors_{group}_slowest": np.nanmin(answer - np.nanmedian(answer, axis=0), axis=0),
-            f"rotors_{group}_response": np.nanmin(answer, axis=0),
+            f"outputs_{group}_spread": np.fmax.reduce(apart) - np.fmin.reduce(apart),
+            f"rotors_{group}_slowest": np.fmin.reduce(answer) - middle(answer.T),
+            f"rotors_{group}_response": np.fmin.reduce(answer),
         }
     return out
 
 
+def middle(x: Array) -> Array:
+    """Median of the present ones of [.., n]; NaN where none is."""
+    ordered = np.sort(x, axis=-1)  # NaN go last
+    count = np.isfinite(x).sum(axis=-1)
+    low, high = (np.maximum(count - 1, 0) // 2, count // 2)
+    high = np.minimum(high, x.shape[-1] - 1)
+    pair = [np.take_along_axis(ordered, i[..., None], axis=-1)[..., 0] for i in (low, high)]
+    return np.asarray((pair[0] + pair[1]) / 2)
+
+
 def _all_driven(pulses: Array) -> NDArray[np.bool_]:
     """[T]: whether all of [k, T] that give anything were driven for a second and a half: no rotor is spinning up or down."""
-    lowest = np.where(np.isfinite(pulses).any(axis=0), np.nanmin(pulses, axis=0), -np.inf)
-    n = 15
-    held = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.full(n - 1, -np.inf), lowest]), n)
-    return np.asarray(held.min(axis=1) > _DRIVEN_US)
+    return _held(np.fmin.reduce(pulses) > _DRIVEN_US, 15)
+
+
+def _through_air(c: _Ticks) -> Array:
+    """The estimator's speed less its wind, m/s."""
+    speed, blows = c("wind_speed_mps"), np.radians(c("wind_from_deg"))
+    north, east = c("vel_north_mps") + speed * np.cos(blows), c("vel_east_mps") + speed * np.sin(blows)
+    return np.asarray(np.sqrt(north**2 + east**2 + c("vel_down_mps") ** 2))
 
 
 def _air(c: _Ticks) -> dict[str, Array]:
-    speed, blows = c("wind_speed_mps"), np.radians(c("wind_from_deg"))
-    vel_n, vel_e, down = c("vel_north_mps"), c("vel_east_mps"), c("vel_down_mps")
-    through = np.sqrt((vel_n + speed * np.cos(blows)) ** 2 + (vel_e + speed * np.sin(blows)) ** 2 + down**2)
-    airspeed = c("airspeed_mps")
+    through, airspeed = _through_air(c), c("airspeed_mps")
+    vel_n, vel_e = c("vel_north_mps"), c("vel_east_mps")
+    cruises = _held(through > _CRUISE_MPS, REACH - _SEC)  # until then the wind is a guess
     fast = np.where(airspeed > 5, airspeed, np.hypot(vel_n, vel_e))
     energy_climb = change(trailing_mean(c("alt_msl_m") + fast**2 / (2 * G_MPS2), 5), 15)
     return {
-        "airspeed_error": airspeed - through, "energy_climb": energy_climb,
+        "airspeed_error": np.where(cruises, airspeed - through, np.nan), "energy_climb": energy_climb,
         "thrust_unanswered": 0.05 * trailing_mean(c("throttle_pct"), 30) - trailing_mean(energy_climb, 30),
     }  # fmt: skip
 
@@ -269,6 +327,7 @@ def _all(pattern: str, axes: str = "xyz") -> tuple[str, ...]:
 _ATTITUDE = ("roll_rad", "pitch_rad", "yaw_rad")
 _VELOCITY = ("vel_north_mps", "vel_east_mps", "vel_down_mps")
 _ACC, _ACC2, _GYRO, _GYRO2 = _all("acc_?_mps2"), _all("acc2_?_mps2"), _all("gyro_?_radps"), _all("gyro2_?_radps")
+_VIBES = _all("vibe_?_mps2")
 _MAG, _MAG2 = _all("mag_?_ut"), _all("mag2_?_ut")
 _RATES = ("roll_rate_radps", "pitch_rate_radps", "yaw_rate_radps")
 _FIX = ("gps_lat_deg", "gps_lon_deg", "lat_deg", "lon_deg")
@@ -277,17 +336,17 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     "roll_rate": ("roll_rate_radps",), "pitch_rate": ("pitch_rate_radps",), "yaw_rate": ("yaw_rate_radps",),
     "roll_untracked": ("roll_rate_radps", "roll_rate_target_radps"),
     "pitch_untracked": ("pitch_rate_radps", "pitch_rate_target_radps"), "tilt": ("roll_rad", "pitch_rad"),
-    **{f"acc_residual{s}": (*_ACC, *_VELOCITY, *_ATTITUDE) for s in ("", "_x", "_y", "_z")},
-    **{f"acc2_residual{s}": (*_ACC2, *_VELOCITY, *_ATTITUDE) for s in ("", "_x", "_y", "_z")},
-    **{f"acc_apart{s}": (*_ACC, *_ACC2) for s in ("", "_x", "_y", "_z")},
-    **{f"gyro_apart{s}": (*_GYRO, *_GYRO2) for s in ("", "_x", "_y", "_z", "_rough")},
-    **{f"gyro_off_{a}": (*_GYRO, *_RATES) for a in "xyz"},
-    "acc_rough": _ACC, "gyro_rough": _GYRO, "acc_alive": (*_ACC, *_ACC2), "gyro_alive": (*_GYRO, *_GYRO2),
+    **{f"acc_residual{s}": (*_ACC, *_VELOCITY, *_ATTITUDE, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    **{f"acc2_residual{s}": (*_ACC2, *_VELOCITY, *_ATTITUDE, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    **{f"acc_apart{s}": (*_ACC, *_ACC2, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    **{f"gyro_apart{s}": (*_GYRO, *_GYRO2, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    "gyro_apart_rough": (*_GYRO, *_GYRO2), **{f"gyro_off_{a}": (*_GYRO, *_RATES, *_VIBES) for a in "xyz"},
+    "acc_rough": _ACC, "gyro_rough": _GYRO, "imu_still": (*_ACC, *_ACC2, *_GYRO, *_GYRO2, *_ATTITUDE),
     **{f"vibe_{a}": (f"vibe_{a}_mps2",) for a in "xyz"}, "clipping": ("clip_count",),
     "mag_strength": _MAG, "mag2_strength": _MAG2, "mag_north": (*_MAG, *_ATTITUDE), "mag_east": (*_MAG, *_ATTITUDE),
     "mag2_east": (*_MAG2, *_ATTITUDE), "mag_apart": (*_MAG, *_MAG2),
     "baro_climb_error": ("baro_pa", "vel_down_mps"), "baro2_climb_error": ("baro2_pa", "vel_down_mps"),
-    "baro_rough": ("baro_pa",), "baro_still": ("baro_pa",), "baro_apart": ("baro_pa", "baro2_pa"),
+    "baro_rough": ("baro_pa",), "baro_still": ("baro_pa", *_ATTITUDE), "baro_apart": ("baro_pa", "baro2_pa"),
     "alt_climb_error": ("alt_msl_m", "vel_down_mps"), "gps_above_baro": ("gps_alt_msl_m", "baro_pa"),
     "gps_above_baro2": ("gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_alt_msl_m", "alt_msl_m"),
     "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_speed_mps", "gps_course_deg", *_VELOCITY),
@@ -298,6 +357,8 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     "system_status": ("system_status",), "volts": ("battery_v",), "throttle": ("throttle_pct",),
     "thrust_target": ("thrust_target",), "rotor_speed": ("motor_rpm",),
     **{f"output_{i}": ("motor_output_us",) for i in range(1, 5)},
+    **{f"share_{i}": ("motor_output_us",) for i in range(1, 4)},
+    "engine_response": ("motor_rpm", "motor_output_us"),
     **{f"outputs_{g}_spread": ("motor_output_us",) for g in "ab"},
     **{f"rotors_{g}_{what}": ("motor_rpm", "motor_output_us") for g in "ab" for what in ("slowest", "response")},
     "airspeed_error": ("airspeed_mps", "wind_speed_mps", "wind_from_deg", *_VELOCITY),
