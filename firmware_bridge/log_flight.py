@@ -16,6 +16,7 @@ from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_gri
 from firmware_bridge.log_events import LogEvents
 from firmware_bridge.log_grid import TableGrid
 from firmware_bridge.log_rows import History
+from firmware_bridge.log_sensed import DATAFLASH_SENSED, ULOG_SENSED, TableSensed
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_sources import DATAFLASH, ULOG
 from firmware_bridge.log_survey import LogBoot, LogSession, Progress, Survey
@@ -93,6 +94,8 @@ class _Flight:
         self.sensed = SensedReader()
         sources = ULOG if survey.format == "ulog" else DATAFLASH
         self.tables = TableGrid(sources, self.first_us, self.last_us, self.offset_us)
+        sensed = ULOG_SENSED if survey.format == "ulog" else DATAFLASH_SENSED
+        self.table_sensed = TableSensed(sensed, self.first_us, self.last_us, self.offset_us)
 
     def is_in(self, portion: Portion) -> bool:
         """Whether the portion may hold some of the flight: it lies in the flight's boot."""
@@ -118,7 +121,7 @@ class _Flight:
 
     def finish(self) -> LogFlight:
         """When the log is read."""
-        grids = [*self.grids, *self.tables.finish()]
+        grids = [*self.grids, *(replace(g, sensed=self.table_sensed.read(g.tick_us)) for g in self.tables.finish())]
         self.events.sort(key=lambda e: e.at_us)
         return LogFlight(self.session, self.boot, grids, self.events, self.offset_us)
 
@@ -141,6 +144,7 @@ class _TableBoot:
         for flight in flights:
             flight.tables.tell(states)
             flight.tables.add(self.history)
+            flight.table_sensed.add(self.history)
             flight.note(events)
 
 

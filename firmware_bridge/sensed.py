@@ -15,7 +15,7 @@ from shared.layouts import LAYOUTS
 
 HOLD_S = 2.0
 _ID = {layout.name: msgid for msgid, layout in LAYOUTS.items()}
-_RANGE = {s.name: (s.low, s.high) for s in SENSED}
+RANGE = {s.name: (s.low, s.high) for s in SENSED}
 Floats = NDArray[np.float64]
 
 
@@ -111,7 +111,7 @@ def _lay(
         return
     for column in SENSED_SOURCES[msgid]:
         raw = records[column.field].astype(np.float64)
-        low, high = _RANGE[column.sensed]
+        low, high = RANGE[column.sensed]
         values = raw * column.factor
         with np.errstate(invalid="ignore"):
             values[~((values >= low) & (values <= high))] = np.nan
