@@ -22,6 +22,7 @@ from hub.worker.aircraft_type import detect
 from hub.worker.explain import Explainer
 from hub.worker.report import write_report
 from hub.worker.result import AnalysisResult, Explained
+from shared.aircraft_type import TypeModel, load_type_model
 from shared.features import FEATURE_VERSION, Vector, flight_features
 from shared.ids import new_id
 from shared.persistence import Episode, Scores, episodes
@@ -47,10 +48,11 @@ class _Flight:
 
 
 class Analyst:
-    """Analyses flights with one bundle."""
+    """Analyses flights with one bundle, and the model of aircraft types (None: the packaged one)."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, types: TypeModel | None = None) -> None:
         self._bundle = bundle
+        self._types = types or load_type_model()
         self._lock = threading.Lock()
 
     @cached_property
@@ -70,7 +72,7 @@ class Analyst:
         Findings carry times on the recorder's clock, as the grids do.
         """
         tick_us, channels = timeline([(g.tick_us, g.values, g.sensed) for g in grids])
-        aircraft = detect(vehicle_type, channels)
+        aircraft = detect(vehicle_type, channels, self._types)
         nominal = self._bundle.nominal(aircraft.name)
         result = AnalysisResult(aircraft, self._bundle.name, aircraft.name if nominal else "")
         ends, vectors, flying = flight_features(channels)
