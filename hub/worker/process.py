@@ -20,6 +20,7 @@ from hub.store.tenant import tenant
 from hub.worker.analysis import Analyst, data_version, store_analysis
 from hub.worker.log_shelf import LogShelf, open_shelf
 from hub.worker.logs import take_in
+from hub.worker.maintenance import maintain
 from hub.worker.settle import Settled, settle
 from shared.scoring import packaged_bundle
 
@@ -98,6 +99,7 @@ class Worker:
                 self._conn, org_id, settled.aircraft_id, session, result, settled.offset_us,
                 data_version(settled.digests),
             )  # fmt: skip
+            maintain(self._conn, org_id, settled.aircraft_id, session, settled.grids, result.aircraft.name)
         log.info("analysed", extra={"session": str(session), "risk": result.risk_level,
                                     "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
 
