@@ -1,4 +1,4 @@
-"""dbx models: train, evaluate, show."""
+"""dbx models: train, evaluate, show, publish, releases."""
 
 import argparse
 import datetime
@@ -40,6 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="verify a bundle and print its manifest")
     show.add_argument("bundle", type=Path, nargs="?", help="default: the packaged one")
     show.set_defaults(run=_show)
+    publish = commands.add_parser("publish", help="release a signed bundle to aircraft, through the hub")
+    publish.add_argument("bundle", type=Path)
+    publish.add_argument("--stage", choices=("shadow", "canary", "fleet"), required=True)
+    publish.add_argument("--aircraft", nargs="+", default=[], metavar="A", help="names or ids (fleet: else all)")
+    publish.set_defaults(run=_publish)
+    releases = commands.add_parser("releases", help="what was released, and which aircraft run what")
+    releases.set_defaults(run=_releases)
+    for verb in (publish, releases):
+        verb.add_argument("--hub", default="", metavar="URL", help="default: $DBX_HUB_URL or http://127.0.0.1:8460")
+        verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -57,7 +67,9 @@ def _train(args: argparse.Namespace) -> int:
         return 1
     print(f"reading {args.data} ...", file=sys.stderr)
     flights = read_flights(args.data)
-    print(f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr)
+    print(
+        f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr
+    )
     bundle, manifest, _ = train(flights, key, datetime.datetime.now(datetime.UTC))
     args.out.write_bytes(bundle)
     print(json.dumps(describe(manifest) | {"bundle_bytes": len(bundle)}, indent=2))
@@ -92,4 +104,23 @@ def _show(args: argparse.Namespace) -> int:
         print(f"refused: {e}", file=sys.stderr)
         return 1
     print(json.dumps(describe(bundle.manifest) | {"digest": bundle.digest.hex()}, indent=2))
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from models.publish import Hub
+
+    made = Hub(args.hub).publish(args.bundle, args.stage, args.aircraft)
+    text = f"{made['model']} ({made['digest'][:12]}) to {len(made['told'])} aircraft: {made['stage']}"
+    if made["not_told"]:
+        text += f"; not told, too many directives wait: {', '.join(made['not_told'])}"
+    print(json.dumps(made) if args.json else text)
+    return 1 if made["not_told"] else 0
+
+
+def _releases(args: argparse.Namespace) -> int:
+    from models.publish import Hub, lines
+
+    found = Hub(args.hub).releases()
+    print(json.dumps(found) if args.json else "\n".join(lines(found)))
     return 0

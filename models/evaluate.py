@@ -85,7 +85,9 @@ def _by(outcomes: Sequence[Outcome], what: str) -> dict[str, str]:
 
 def _confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
     return {
-        fault: dict(Counter(o.kind if o.is_found else "missed" for o in outcomes if o.flight.fault == fault).most_common())
+        fault: dict(
+            Counter(o.kind if o.is_found else "missed" for o in outcomes if o.flight.fault == fault).most_common()
+        )
         for fault in sorted({o.flight.fault for o in outcomes})
     }
 

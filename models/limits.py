@@ -11,18 +11,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset import Flight
-from shared.features import FEATURES
+from shared.features import FEATURES, Feature
 from shared.scoring import Nominal, ratios
 
-FLOOR_BY_UNIT = {
-    "m/s2": 0.15, "rad/s": 0.01, "uT": 3.0, "us": 25.0, "m": 1.0, "m/s": 0.4, "1/min": 60.0, "%": 3.0, "rad": 0.06,
-    "V": 0.1, "1/s": 1.0, "share": 0.15, "1": 0.1, "enum GPS_FIX_TYPE": 0.3, "enum MAV_STATE": 0.3,
-}  # fmt: skip
-"""No nominal range is narrower: simulated sensors are cleaner than real ones."""
-LEAST_MARGIN, BEYOND = 1.2, 1.1
 _STEADY_TICKS = 50
-"""What is reduced over so many ticks differs less: half the floor."""
-_FLOOR = np.array([FLOOR_BY_UNIT[f.unit] * (0.5 if f.ticks >= _STEADY_TICKS else 1.0) for f in FEATURES])
+"""What is reduced over so many ticks differs less: half the unit's floor."""
+FLOOR_BY_UNIT = {
+    "m/s2": 0.15, "rad/s": 0.01, "uT": 5.0, "us": 25.0, "m": 1.0, "m/s": 0.5, "%": 10.0, "rad": 0.1,
+    "1/s": 10.0, "share": 0.15, "1": 0.15, "enum GPS_FIX_TYPE": 0.3, "enum MAV_STATE": 0.3,
+}  # fmt: skip
+FLOOR_BY_SIGNAL = {
+    # level of an airframe: what ArduPilot's and PX4's documents and prearm checks let pass
+    "gps_satellites": 3.5, "gps_hdop": 0.8, "gps_hacc": 2.0, "gps_offset": 2.5, "gps_jump": 1.0,
+    "ekf": 0.35, "baro_apart": 10.0, "acc_apart": 0.75, "acc_residual": 0.5, "acc2_residual": 0.5, "acc_rough": 6.0,
+    "gyro_apart": 0.087, "gyro_off": 0.06, "gyro_rough": 0.3, "gyro_apart_rough": 0.3, "vibe": 15.0,
+    "alt_climb_error": 0.8, "baro_climb_error": 0.8, "baro2_climb_error": 0.8, "airspeed_error": 1.5,
+    "roll_untracked": 1.5, "pitch_untracked": 1.5, "roll_rate": 0.15, "pitch_rate": 0.1, "yaw_rate": 0.3, "tilt": 0.3,
+    "thrust_target": 0.3, "energy_climb": 2.5, "thrust_unanswered": 1.5, "volts": 0.1, "volts_step": 0.035, "outputs": 60.0,
+}  # fmt: skip
+FLOOR_OFF = {
+    # beyond what the flight's own past varied by
+    "gps_satellites": 0.7, "gps_hdop": 0.15, "baro_apart": 0.7, "acc_apart": 0.1, "acc_rough": 1.5, "gyro_apart": 0.03,
+    "gyro_off": 0.01, "vibe": 1.8, "outputs": 40.0, "output": 20.0, "mag": 2.5, "throttle": 5.0, "share": 8.0,
+}  # fmt: skip
+"""No nominal range is narrower, whatever the flights that are at hand: simulated sensors are cleaner and more alike than
+real ones. By the signal's longest prefix, else by unit."""
+
+
+def _floor(feature: Feature) -> float:
+    steady = 0.5 if feature.ticks >= _STEADY_TICKS else 1.0
+    if feature.reduction in ("off", "std", "ratio"):
+        return _by_prefix(FLOOR_OFF, feature.signal) or _by_prefix(FLOOR_BY_SIGNAL, feature.signal) or (
+            steady * FLOOR_BY_UNIT[feature.unit])  # fmt: skip
+    return _by_prefix(FLOOR_BY_SIGNAL, feature.signal) or steady * FLOOR_BY_UNIT[feature.unit]
+
+
+def _by_prefix(floors: Mapping[str, float], signal: str) -> float | None:
+    known = [name for name in floors if signal == name or signal.startswith(f"{name}_")]
+    return floors[max(known, key=len)] if known else None
+
+
+LEAST_MARGIN, BEYOND = 1.2, 1.1
+_FLOOR = np.array([_floor(f) for f in FEATURES])
 Range = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from shared.channels import ANALYSED, GRID_HZ
-from shared.signals import REACH, Array, Channels, flying, middle, signals
+from shared.signals import REACH, Array, Channels, beyond, flying, middle, signals
 
 FEATURE_VERSION = 2
 WINDOW_S = 8
@@ -25,11 +25,13 @@ HOP_S = 1
 HOP_TICKS = HOP_S * GRID_HZ
 FLYING_SHARE = 0.8
 """Share of the last second's ticks that must be in flight for a vector to be scored."""
-LAG_TICKS = 100
+LAG_TICKS = 60
 """The newest ticks that are not yet part of the flight's own past."""
-LEAST_PAST_TICKS = 80
+LEAST_PAST_TICKS = 40
 """Ticks in flight before "off" features say anything."""
 _PRESENT_SHARE = 0.3
+_OWN_SPREAD = 1.0
+"""An "off" feature is what is left beyond so many standard deviations that the flight's own past varied by."""
 
 Vector = NDArray[np.float32]
 Reduction = Literal["mean", "middle", "peak", "floor", "std", "off", "ratio"]
@@ -80,11 +82,11 @@ def _f(signal: str, unit: str, meaning: str, *looks: str) -> list[Feature]:
 FEATURES: tuple[Feature, ...] = tuple(
     f
     for group in (
-        _f("gps_satellites", "1", "satellites used, at most 12", "mean low 15"),
+        _f("gps_satellites", "1", "satellites used, at most 12", "mean low 15", "off low 15"),
         _f("gps_fix", "enum GPS_FIX_TYPE", "fix type, at most 3D", "mean low 15"),
-        _f("gps_hacc", "m", "horizontal accuracy that the receiver claims, at least 1", "mean high 15"),
-        _f("gps_hdop", "1", "horizontal dilution of precision, at least 1", "mean high 15"),
-        _f("gps_sacc", "m/s", "speed accuracy that the receiver claims, at least 0.5", "mean high 15"),
+        _f("gps_hacc", "m", "horizontal accuracy that the receiver claims, 1 to 100", "mean high 15"),
+        _f("gps_hdop", "1", "horizontal dilution of precision, 1 to 20", "mean high 15", "off high 15"),
+        _f("gps_sacc", "m/s", "speed accuracy that the receiver claims, 0.5 to 20", "mean high 15"),
         _f("gps_jump", "m", "receiver against estimator, less the last 3 s' mean", "std high", "peak high"),
         _f("gps_offset", "m", "receiver's position against the estimator's", "mean high"),
         _f("gps_velocity_error", "m/s", "receiver's ground velocity less the estimator's", "mean high"),
@@ -92,7 +94,7 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("gps_above_estimate", "m", "receiver's altitude above the estimator's", "off both"),
         _f("gps_above_baro", "m", "receiver's altitude above the first barometer's", "off both"),
         _f("gps_above_baro2", "m", "receiver's altitude above the second barometer's", "off both"),
-        _f("baro_apart", "m", "first less second barometer's height", "mean both 80", "peak high", "off both"),
+        _f("baro_apart", "m", "first less second barometer's height", "mean both 80", "std high 30", "off both"),
         _f("baro_still", "share", "first barometer's reading does not change", "mean high 60"),
         _f("baro_rough", "m", "first barometer's height against its last second", "mean high 80"),
         _f("baro_climb_error", "m/s", "climb by the first barometer less the estimator's", "floor high", "mean both 80"),
@@ -106,15 +108,17 @@ FEATURES: tuple[Feature, ...] = tuple(
         *(
             _f(f"acc_residual_{a}", "m/s2", f"first accelerometer less change of velocity, body {a}", "middle both")
             + _f(f"acc2_residual_{a}", "m/s2", f"second accelerometer less change of velocity, body {a}", "middle both")
-            + _f(f"acc_apart_{a}", "m/s2", f"first less second accelerometer, body {a}", "middle both")
+            + _f(f"acc_apart_{a}", "m/s2", f"first less second accelerometer, body {a}", "middle both", "off both 50")
             for a in "xyz"
         ),
         _f("acc_residual", "m/s2", "first accelerometer less change of velocity", "mean high 80"),
         _f("acc_apart", "m/s2", "first against second accelerometer", "mean high 80"),
-        _f("acc_rough", "m/s2", "first accelerometer against its last half second", "mean high 80"),
+        _f("acc_rough", "m/s2", "first accelerometer against its last half second", "mean high 80", "off high 50"),
         _f("gyro_apart", "rad/s", "first against second gyroscope", "mean high"),
-        *(_f(f"gyro_apart_{a}", "rad/s", f"first less second gyroscope, body {a}", "middle both") for a in "xyz"),
-        *(_f(f"gyro_off_{a}", "rad/s", f"first gyroscope less the estimated rate, body {a}", "middle both") for a in "xyz"),
+        *(_f(f"gyro_apart_{a}", "rad/s", f"first less second gyroscope, body {a}", "middle both", "off both 50")
+          for a in "xyz"),
+        *(_f(f"gyro_off_{a}", "rad/s", f"first gyroscope less the estimated rate, body {a}", "middle both",
+             "off both 50") for a in "xyz"),
         _f("gyro_apart_rough", "rad/s", "first less second gyroscope against the last 2 s", "mean high 80"),
         _f("gyro_rough", "rad/s", "first gyroscope against its last half second", "mean high 80"),
         _f("imu_still", "share", "nothing that an inertial sensor reads changes", "mean high 20"),
@@ -133,12 +137,13 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("mag_east", "uT", "first compass's field turned to east", "off both"),
         _f("mag2_east", "uT", "second compass's field turned to east", "off both"),
         _f("mag_apart", "uT", "first against second compass", "off high"),
-        _f("volts", "V", "battery voltage", "ratio low", "off low"),
-        *(_f(f"vibe_{a}", "m/s2", f"vibration, body {a}", "floor high", "mean high 80") for a in "xyz"),
+        _f("volts", "1", "battery voltage", "ratio low"),
+        _f("volts_step", "1", "logarithm of the battery voltage over that of 6 s ago", "mean low 10"),
+        *(_f(f"vibe_{a}", "m/s2", f"vibration, body {a}", "floor high", "mean high 80", "off high 30") for a in "xyz"),
         _f("clipping", "1/s", "accelerometer clippings per second", "mean high"),
         _f("throttle", "%", "throttle", "off both"),
         _f("thrust_target", "1", "commanded thrust", "mean high 15"),
-        _f("rotor_speed", "1/min", "speed of the first rotor", "off low 15"),
+        _f("rotor_speed", "1", "logarithm of the first rotor's speed", "off low 15"),
         *(_f(f"output_{i}", "us", f"output {i}", "off both 15", "off both 80", "std high 30") for i in range(1, 5)),
         *(_f(f"share_{i}", "us", f"output {i} less the mean of outputs 1-3", "off both 80") for i in range(1, 4)),
         _f("engine_response", "1", "logarithm of the speed per command of the rotor on output 3, above 1300 us",
@@ -161,7 +166,7 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("airspeed_error", "m/s", "airspeed less speed through the estimated wind", "mean both 80", "off both",
            "std high"),
         _f("energy_climb", "m/s", "change of height and speed as one height", "mean low"),
-        _f("thrust_unanswered", "1", "throttle (20 % a unit) less change of energy height (m/s)", "mean high 10"),
+        _f("thrust_unanswered", "1", "throttle (20 % a unit) less change of energy height (m/s)", "off high 10"),
     )
     for f in group
 )  # fmt: skip
@@ -178,7 +183,7 @@ class FeatureStream:
         self._ticks = 0
         self._context: dict[str, NDArray[np.floating]] = {}
         self._recent = np.zeros((len(_PAST), 0))
-        self._sum, self._count = np.zeros(len(_PAST)), np.zeros(len(_PAST))
+        self._sums = np.zeros((3, len(_PAST)))  # of the past's ticks: how many, their sum, their squares' sum
 
     def push(self, channels: Channels) -> tuple[NDArray[np.int64], Vector, NDArray[np.bool_]]:
         """The next ticks: channel name -> [k] or [k, size], SI, NaN where absent.
@@ -212,19 +217,20 @@ class FeatureStream:
             self._context[name] = np.concatenate([kept, known.get(name, np.full((new, *shape), np.nan))])
         return before
 
-    def _past(self, values: Array, in_flight: NDArray[np.bool_], ends: NDArray[np.int64]) -> Array:
-        """The flight's own mean of each signal of _PAST at each end [S, w], of what is older than LAG_TICKS."""
+    def _past(self, values: Array, in_flight: NDArray[np.bool_], ends: NDArray[np.int64]) -> tuple[Array, Array]:
+        """The flight's own mean and standard deviation of each signal of _PAST at each end [S, w], of what is older than
+        LAG_TICKS."""
         usable = np.concatenate([self._recent, np.where(in_flight, values, np.nan)], axis=1)
         cut = max(usable.shape[1] - LAG_TICKS, 0)
         old = usable[:, :cut]
         present = np.isfinite(old)
-        total = self._sum[:, None] + np.cumsum(np.where(present, old, 0.0), axis=1)
-        count = self._count[:, None] + np.cumsum(present, axis=1)
-        total, count = (np.concatenate([x[:, None], y], axis=1) for x, y in ((self._sum, total), (self._count, count)))
+        old = np.where(present, old, 0.0)
+        sums = np.cumsum(np.concatenate([self._sums[:, :, None], np.stack([present, old, old * old])], axis=2), axis=2)
         at = np.clip(self._recent.shape[1] + ends - LAG_TICKS, 0, cut)
-        mean = np.where(count[:, at] >= LEAST_PAST_TICKS, total[:, at] / np.maximum(count[:, at], 1), np.nan)
-        self._sum, self._count, self._recent = total[:, -1], count[:, -1], usable[:, cut:]
-        return np.asarray(mean)
+        count, total, squares = sums[:, :, at]
+        self._sums, self._recent = sums[:, :, -1], usable[:, cut:]
+        mean = np.where(count >= LEAST_PAST_TICKS, total / np.maximum(count, 1), np.nan)
+        return mean, np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean * mean, 0))
 
 
 def _window(x: Array, before: int, ends: NDArray[np.int64], ticks: int) -> Array:
@@ -233,7 +239,7 @@ def _window(x: Array, before: int, ends: NDArray[np.int64], ticks: int) -> Array
     return np.asarray(sliding_window_view(padded, ticks)[before + ends])
 
 
-def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: Array) -> Vector:
+def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: tuple[Array, Array]) -> Vector:
     out = np.full((len(ends), len(FEATURES)), np.nan, np.float32)
     rows = {s: i for i, s in enumerate(_PAST)}
     with np.errstate(all="ignore"):
@@ -242,8 +248,8 @@ def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: 
             present = np.isfinite(stack)
             values = _REDUCE[reduction](stack, present)
             if reduction in ("off", "ratio"):
-                own = past[[rows[FEATURES[i].signal] for i in columns]].T
-                values = values - own if reduction == "off" else values / own
+                own, spread = (x[[rows[FEATURES[i].signal] for i in columns]].T for x in past)
+                values = beyond(values - own, _OWN_SPREAD * spread) if reduction == "off" else values / own
             out[:, columns] = np.where(present.mean(axis=2) >= _PRESENT_SHARE, values, np.nan)
     out[~np.isfinite(out)] = np.nan
     return out

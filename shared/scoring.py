@@ -44,7 +44,8 @@ EVIDENCE_FROM = 0.7
 MAX_EVIDENCE = 8
 RANKS = 4
 """How many of the largest ratios, whichever features they are of, the kinds' forest is given besides."""
-_FAMILIES = [f.signal.split("_")[0].rstrip("2") for f in FEATURES]
+_RECEIVER = ("gps_satellites", "gps_fix", "gps_hdop", "gps_hacc", "gps_sacc")
+_FAMILIES = ["receiver" if f.signal in _RECEIVER else f.signal.split("_")[0].rstrip("2") for f in FEATURES]
 FAMILY: NDArray[np.intp] = np.array([sorted(set(_FAMILIES)).index(f) for f in _FAMILIES])
 """Of each feature: signals of one family look at the same thing."""
 _HIGH = np.array([f.side in ("high", "both") for f in FEATURES])
@@ -120,7 +121,13 @@ class Bundle:
         self.sure = float(manifest["kind_sure"])
         self.classes = {str(name): _nominal(body) for name, body in manifest["classes"].items()}
         knots = np.array(manifest["calibration"], np.float64)
-        if not self.classes or not self.kinds or knots.ndim != 2 or knots.shape[1] != 2 or (np.diff(knots, axis=0) < 0).any():
+        if (
+            not self.classes
+            or not self.kinds
+            or knots.ndim != 2
+            or knots.shape[1] != 2
+            or (np.diff(knots, axis=0) < 0).any()
+        ):
             raise ValueError("classes, kinds or calibration")
         self._knots = knots
 

@@ -19,19 +19,32 @@ REACH = 100
 G_MPS2 = 9.80665
 _METRES_PER_DEGREE = 111_195.0
 _SEC = GRID_HZ
-HEALTH_BITS = {"gyro": 0, "accel": 1, "mag": 2, "pressure": 3, "airspeed": 4, "gps": 5, "rc": 16, "ahrs": 21, "battery": 25}
+HEALTH_BITS = {
+    "gyro": 0,
+    "accel": 1,
+    "mag": 2,
+    "pressure": 3,
+    "airspeed": 4,
+    "gps": 5,
+    "rc": 16,
+    "ahrs": 21,
+    "battery": 25,
+}
 """MAV_SYS_STATUS_SENSOR, MAVLink common: bit numbers."""
 _DRIVEN_US = 1_100.0
 _POWERED_US = 1_300.0
 """Above it an engine's speed follows its command; below, propellers are turned by the wind."""
-_ALIASED = 1.5
-"""A vibration that is sampled a few times a second can look like a steady offset of up to its amplitude: 1.41 of the level
-(root mean square) that VIBRATION gives."""
+_ALIASED = 0.65
+"""A vibration that is sampled a few times a second can look like a steady offset; of the level (root mean square) that
+VIBRATION gives this much lasts for seconds, in each of two sensors."""
 _ALIASED_RATE = 0.02
 """The same for gyroscopes, rad/s for each m/s2 of vibration."""
+_LATE_S = 0.1
+"""Messages of one moment may be read so much apart."""
 _HEARD_TICKS = 5
 _LEAST_RATE = 0.05
 """rad/s: commands and errors of body rates below are noise."""
+_FASTEST_CLIMB_MPS = 50.0
 _CRUISE_MPS = 8.0
 """Through the air: faster, wings carry (and wind estimates mean something); slower, rotors do."""
 _IDLE_US = 1_000.0
@@ -87,7 +100,9 @@ def signals(channels: Channels) -> dict[str, Array]:
     n = len(next(iter(channels.values()))) if channels else 0
     c = _Ticks(channels, n)
     with np.errstate(all="ignore"):
-        return _attitude(c) | _inertial(c) | _compass(c) | _height(c) | _satellites(c) | _health(c) | _drive(c) | _air(c)
+        return (
+            _attitude(c) | _inertial(c) | _compass(c) | _height(c) | _satellites(c) | _health(c) | _drive(c) | _air(c)
+        )
 
 
 def flying(channels: Channels) -> NDArray[np.bool_]:
@@ -101,7 +116,8 @@ def flying(channels: Channels) -> NDArray[np.bool_]:
 def _attitude(c: _Ticks) -> dict[str, Array]:
     roll, pitch = c("roll_rad"), c("pitch_rad")
     p, q, r = c("roll_rate_radps"), c("pitch_rate_radps"), c("yaw_rate_radps")
-    untracked = [_untracked(rate, c(f"{a}_rate_target_radps")) for a, rate in (("roll", p), ("pitch", q))]
+    by_rotors = _lifted_by_rotors(c)
+    untracked = [_untracked(rate, c(f"{a}_rate_target_radps"), by_rotors) for a, rate in (("roll", p), ("pitch", q))]
     return {
         "roll_error": roll - earlier(c("roll_target_rad"), 3),
         "pitch_error": pitch - earlier(c("pitch_target_rad"), 3),
@@ -111,11 +127,11 @@ def _attitude(c: _Ticks) -> dict[str, Array]:
     }  # fmt: skip
 
 
-def _untracked(rate: Array, target: Array) -> Array:
-    """Error of a rate over its command, both of the last 6 s; NaN where nothing is commanded."""
+def _untracked(rate: Array, target: Array, by_rotors: NDArray[np.bool_]) -> Array:
+    """Error of a rate over its command, both of the last 6 s; NaN where nothing is commanded, or wings do the turning."""
     commanded = trailing_mean(target * target, 6 * _SEC)
     error = trailing_mean((rate - earlier(target, 1)) ** 2, 6 * _SEC)
-    return np.where(commanded > 1e-8, np.sqrt(error / (commanded + _LEAST_RATE**2)), np.nan)
+    return np.where((commanded > 1e-8) & by_rotors, np.sqrt(error / (commanded + _LEAST_RATE**2)), np.nan)
 
 
 def _rough(x: Array, n: int = 5) -> Array:
@@ -152,7 +168,7 @@ def _highest(x: Array, n: int) -> Array:
     return np.asarray(np.fmax.reduce(np.lib.stride_tricks.sliding_window_view(padded, n, axis=-1), axis=-1))
 
 
-def _beyond(x: Array, by: Array) -> Array:
+def beyond(x: Array, by: Array) -> Array:
     """What is left of x when its magnitude is less by `by`; an absent `by` takes nothing."""
     return np.asarray(np.sign(x) * np.fmax(np.abs(x) - np.where(np.isfinite(by), by, 0.0), 0.0))
 
@@ -183,14 +199,16 @@ def _inertial(c: _Ticks) -> dict[str, Array]:
     fallen = moved - np.array([[0.0], [0.0], [G_MPS2]])
     expected = _to_body(c, fallen)
     shaken = _highest(c.xyz("vibe_?_mps2"), 2 * _SEC)
+    shaken = np.where(np.isfinite(shaken), shaken, np.fmax.reduce(shaken))  # PX4 tells one level for all axes
+    late = _LATE_S * _highest(np.abs(change(rates, _SEC)), 2 * _SEC)  # what is compared is of different messages
     swayed = _ALIASED_RATE * np.linalg.norm(shaken, axis=0)
     for name, force in (("acc", acc), ("acc2", acc2)):
-        off = _beyond(trailing_mean(force, _SEC) - trailing_mean(expected, 5), _ALIASED * shaken)
+        off = beyond(trailing_mean(force, _SEC) - trailing_mean(expected, 5), _ALIASED * shaken)
         out |= {f"{name}_residual_{axis}": off[i] for i, axis in enumerate("xyz")}
         out[f"{name}_residual"] = np.linalg.norm(off, axis=0)
-    apart = _beyond(trailing_mean(acc, 5) - trailing_mean(acc2, 5), 2 * _ALIASED * shaken)
-    turned = _beyond(trailing_mean(gyro, 5) - trailing_mean(gyro2, 5), 2 * swayed)
-    off_rate = _beyond(trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC), swayed)
+    apart = beyond(trailing_mean(acc, 5) - trailing_mean(acc2, 5), 2 * _ALIASED * shaken)
+    turned = beyond(trailing_mean(gyro, 5) - trailing_mean(gyro2, 5), 2 * swayed + late)
+    off_rate = beyond(trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC), swayed + late)
     for i, axis in enumerate("xyz"):
         out |= {f"acc_apart_{axis}": apart[i], f"gyro_apart_{axis}": turned[i], f"gyro_off_{axis}": off_rate[i]}
     return out | {
@@ -217,16 +235,27 @@ def _height_m(pressure_pa: Array) -> Array:
     return np.asarray(44_330.0 * (1 - (np.where(pressure_pa > 10_000, pressure_pa, np.nan) / 101_325.0) ** 0.1903))
 
 
+def _lately_climbed(alt: Array) -> NDArray[np.bool_]:
+    """[T]: higher or lower by half a metre than 2 s ago: a barometer must have seen it (6 Pa)."""
+    return np.abs(alt - earlier(alt, 2 * _SEC)) > 0.5
+
+
+def _believable(speed: Array) -> Array:
+    """Vertical speeds; absent where no aircraft has them: heights of old logs leap by hundreds of metres."""
+    return np.where(np.abs(speed) < _FASTEST_CLIMB_MPS, speed, np.nan)
+
+
 def _height(c: _Ticks) -> dict[str, Array]:
     baro, baro2 = _height_m(c("baro_pa")), _height_m(c("baro2_pa"))
     alt, down, gps = c("alt_msl_m"), c("vel_down_mps"), c("gps_alt_msl_m")
     gps = np.where(c("gps_fix") >= 3, gps, np.nan)
     sink = trailing_mean(down, _SEC)
+    sees = _times(baro2 != earlier(baro2, 1), _SEC) > _HEARD_TICKS // 2
     return {
         "baro_climb_error": change(baro, _SEC) + sink, "baro2_climb_error": change(baro2, _SEC) + sink,
-        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": _still(c, baro[None]),
+        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": np.where(_lately_climbed(alt) | sees, _still(c, baro[None]), np.nan),
         "baro_apart": baro - baro2,
-        "alt_climb_error": change(alt, _SEC) + sink,
+        "alt_climb_error": _believable(change(alt, _SEC) + sink),
         "gps_above_baro": gps - baro, "gps_above_baro2": gps - baro2, "gps_above_estimate": gps - alt,
     }  # fmt: skip
 
@@ -238,15 +267,23 @@ def _satellites(c: _Ticks) -> dict[str, Array]:
     north, east = (lat - c("lat_deg")) * _METRES_PER_DEGREE, (lon - c("lon_deg")) * east_m
     course, speed = np.radians(c("gps_course_deg")), np.where(has_fix, c("gps_speed_mps"), np.nan)
     vel_n, vel_e = c("vel_north_mps"), c("vel_east_mps")
+    used = _times(has_fix, REACH - 1) > 0  # a receiver that has had no fix for 10 s is not relied on: indoors, or none
     jump = np.hypot(north - trailing_mean(north, 30), east - trailing_mean(east, 30))
     wrong = np.hypot(speed * np.cos(course) - trailing_mean(vel_n, 3), speed * np.sin(course) - trailing_mean(vel_e, 3))
     return {
         "gps_jump": jump, "gps_offset": np.hypot(north, east), "gps_velocity_error": wrong,
         "gps_speed_error": speed - np.hypot(vel_n, vel_e),
-        "gps_fix": np.fmin(c("gps_fix"), 3), "gps_satellites": np.fmin(c("gps_satellites"), 12),
-        "gps_hdop": np.fmax(c("gps_hdop"), 1.0), "gps_hacc": np.fmax(c("gps_hacc_m"), 1.0),
-        "gps_sacc": np.fmax(c("gps_sacc_mps"), 0.5),
+        "gps_fix": np.where(used, np.fmin(c("gps_fix"), 3), np.nan),
+        "gps_satellites": np.where(used, np.fmin(c("gps_satellites"), 12), np.nan),
+        "gps_hdop": np.where(used, np.clip(c("gps_hdop"), 1.0, 20.0), np.nan),
+        "gps_hacc": np.where(used, np.clip(c("gps_hacc_m"), 1.0, 100.0), np.nan),
+        "gps_sacc": np.where(used, np.clip(c("gps_sacc_mps"), 0.5, 20.0), np.nan),
     }  # fmt: skip
+
+
+def _turned(is_bad: NDArray[np.bool_], known: NDArray[np.bool_]) -> Array:
+    """1 where something is bad that was good within the last 10 s: what was never good is not this flight's fault."""
+    return np.asarray(is_bad & (_times(known & ~is_bad, REACH - 1) > 0), np.float64)
 
 
 def _health(c: _Ticks) -> dict[str, Array]:
@@ -254,23 +291,29 @@ def _health(c: _Ticks) -> dict[str, Array]:
     known = np.isfinite(health)
     good, used = np.nan_to_num(health).astype(np.int64), np.nan_to_num(enabled, nan=-1).astype(np.int64)
     out = {
-        f"{name}_unhealthy": np.where(known, ((~good >> bit) & (used >> bit) & 1).astype(np.float64), np.nan)
+        f"{name}_unhealthy": np.where(known, _turned(((~good >> bit) & (used >> bit) & 1) > 0, known), np.nan)
         for name, bit in HEALTH_BITS.items()
     }
     ratios = {f"ekf_{k}": c(f"ekf_{k}_ratio") for k in ("velocity", "position", "height", "compass", "airspeed")}
-    return out | ratios | {"system_status": c("system_status"), "volts": c("battery_v")}
+    volts = trailing_mean(c("battery_v"), _SEC)
+    sag = np.log(np.fmax(volts, 1.0) / np.fmax(earlier(volts, 6 * _SEC), 1.0))
+    return out | ratios | {"system_status": c("system_status"), "volts": c("battery_v"), "volts_step": sag}
 
 
 def _drive(c: _Ticks) -> dict[str, Array]:
     pulses, rpm = c.rows("motor_output_us", 8), c.rows("motor_rpm", 8)
     response = np.log(np.fmax(rpm, 50.0) / np.fmax(pulses - _IDLE_US, 50.0))
-    out = {"throttle": c("throttle_pct"), "thrust_target": c("thrust_target"), "rotor_speed": rpm[0]}
+    out = {
+        "throttle": c("throttle_pct"),
+        "thrust_target": c("thrust_target"),
+        "rotor_speed": np.log(np.fmax(rpm[0], 50.0)),
+    }
     level = trailing_mean(pulses[:3], 5).mean(axis=0)
     out |= {f"output_{i + 1}": pulses[i] for i in range(4)}
     out |= {f"share_{i + 1}": trailing_mean(pulses[i], 5) - level for i in range(3)}
     powered = _held(pulses[2] > _POWERED_US, _SEC) & (_times(rpm[2] > 500, REACH - _SEC) > 0)
     out["engine_response"] = np.where(powered, trailing_mean(response[2], _SEC), np.nan)
-    slow = ~(np.isfinite(pulses[7]) & ~_held(_through_air(c) < _CRUISE_MPS, 2 * _SEC))
+    slow = _lifted_by_rotors(c)
     for group, first in (("a", 0), ("b", 4)):
         some = pulses[first : first + 4]
         driven = _all_driven(some) & (slow | (group == "a"))
@@ -308,12 +351,18 @@ def _through_air(c: _Ticks) -> Array:
     return np.asarray(np.sqrt(north**2 + east**2 + c("vel_down_mps") ** 2))
 
 
+def _lifted_by_rotors(c: _Ticks) -> NDArray[np.bool_]:
+    """[T]: false where an aircraft with eight outputs (a quadplane) was faster than _CRUISE_MPS within 2 s."""
+    eighth = c.rows("motor_output_us", 8)[7]
+    return np.asarray(~np.isfinite(eighth) | _held(_through_air(c) < _CRUISE_MPS, 2 * _SEC))
+
+
 def _air(c: _Ticks) -> dict[str, Array]:
     through, airspeed = _through_air(c), c("airspeed_mps")
     vel_n, vel_e = c("vel_north_mps"), c("vel_east_mps")
     cruises = _held(through > _CRUISE_MPS, REACH - _SEC)  # until then the wind is a guess
     fast = np.where(airspeed > 5, airspeed, np.hypot(vel_n, vel_e))
-    energy_climb = change(trailing_mean(c("alt_msl_m") + fast**2 / (2 * G_MPS2), 5), 15)
+    energy_climb = _believable(change(trailing_mean(c("alt_msl_m") + fast**2 / (2 * G_MPS2), 5), 15))
     return {
         "airspeed_error": np.where(cruises, airspeed - through, np.nan), "energy_climb": energy_climb,
         "thrust_unanswered": 0.05 * trailing_mean(c("throttle_pct"), 30) - trailing_mean(energy_climb, 30),
@@ -354,7 +403,7 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     "gps_hdop": ("gps_hdop",), "gps_hacc": ("gps_hacc_m",), "gps_sacc": ("gps_sacc_mps",),
     **{f"{name}_unhealthy": ("sensors_health", "sensors_enabled") for name in HEALTH_BITS},
     **{f"ekf_{k}": (f"ekf_{k}_ratio",) for k in ("velocity", "position", "height", "compass", "airspeed")},
-    "system_status": ("system_status",), "volts": ("battery_v",), "throttle": ("throttle_pct",),
+    "system_status": ("system_status",), "volts": ("battery_v",), "volts_step": ("battery_v",), "throttle": ("throttle_pct",),
     "thrust_target": ("thrust_target",), "rotor_speed": ("motor_rpm",),
     **{f"output_{i}": ("motor_output_us",) for i in range(1, 5)},
     **{f"share_{i}": ("motor_output_us",) for i in range(1, 4)},
