@@ -144,11 +144,11 @@ def maintain(
     maintenance.lock_aircraft(conn, org_id, aircraft_id)
     maintenance.put_rollup(conn, org_id, aircraft_id, session_id, rollup)
     _keep_vectors(conn, org_id, session_id, tick_us, channels, aircraft_class)
-    _renew_trends(conn, org_id, aircraft_id)
-    maintenance.propose(conn, org_id, aircraft_id)
+    renew(conn, org_id, aircraft_id)
 
 
-def _renew_trends(conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
+def renew(conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID) -> None:
+    """The aircraft's trends anew, from the rollups of all its flights, and what work its score then calls for."""
     history = maintenance.history(conn, org_id, aircraft_id)
     hours = np.cumsum([r.flying_s for r in history]) / 3600
     found = {}
@@ -162,6 +162,7 @@ def _renew_trends(conn: Connection, org_id: uuid.UUID, aircraft_id: uuid.UUID) -
             found[quantity] = (seen.flights, seen.baseline, seen.spread, seen.latest, changed, seen.before, seen.after,
                                seen.rate_per_10h)  # fmt: skip
     maintenance.replace_trends(conn, org_id, aircraft_id, found)
+    maintenance.propose(conn, org_id, aircraft_id)
 
 
 def _keep_vectors(
