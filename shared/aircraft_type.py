@@ -23,7 +23,7 @@ TYPE_FACTS_VERSION = 1
 CLASSES = ("copter", "helicopter", "plane", "quadplane")
 ABSENT = -1000.0
 """What stands for a fact that the flight does not tell."""
-_OUTPUTS = 12
+_OUTPUTS = 16
 _HOVER_MPS, _CRUISE_MPS = 3.0, 8.0
 _LEAST_TICKS = 30
 _TOGETHER_US = 130.0
@@ -105,13 +105,14 @@ def _outputs(
     slow = hover if hover.sum() >= _LEAST_TICKS else np.ones(len(hover), bool)
     levels = _middle(pulses[slow])
     together, spread = _largest_group(levels[moves])
+    spread_of_all = float(np.nanmax(levels[moves]) - np.nanmin(levels[moves])) if moves.any() else np.nan
     lift = push = np.nan
     if hover.sum() >= _LEAST_TICKS and cruise.sum() >= _LEAST_TICKS:
         change = _middle(pulses[cruise]) - _middle(pulses[hover])
         lift, push = float((change < -_SHIFT_US).sum()), float((change > _SHIFT_US).sum())
     return [
         float(moves.sum()), float((~moves).sum()), float(np.sum(np.array(with_throttle) > 0.6)), float(together),
-        spread, lift, push, float(np.nanmax(levels) - np.nanmin(levels)), _least_alike(pulses[:, moves][slow]),
+        spread, lift, push, spread_of_all, _least_alike(pulses[:, moves][slow]),
     ]  # fmt: skip
 
 
@@ -172,7 +173,7 @@ def sharpened(votes: NDArray[np.floating], sharpness: float) -> NDArray[np.float
 class TypeModel:
     """A verified forest over facts. Refused: bundle_malformed, feature_version."""
 
-    def __init__(self, manifest: dict[str, Any], onnx: bytes) -> None:
+    def __init__(self, manifest: dict[str, Any], onnx: bytes, digest: bytes) -> None:
         try:
             if manifest["facts_version"] != TYPE_FACTS_VERSION or tuple(manifest["facts"]) != FACTS:
                 raise Refused("feature_version", f"{manifest['facts_version']!r}, this code has {TYPE_FACTS_VERSION}")
@@ -184,7 +185,7 @@ class TypeModel:
             raise
         except MALFORMED as e:
             raise Refused("bundle_malformed", str(e)[:200]) from None
-        self.manifest = manifest
+        self.manifest, self.digest = manifest, digest
         self._session = forest_session(onnx, "facts", len(FACTS))
 
     def probabilities(self, vectors: Vector) -> NDArray[np.float64]:
@@ -196,5 +197,4 @@ def load_type_model(path: str | Path = TYPE_BUNDLE, trusted_keys: Sequence[bytes
     """Verify and load a bundle of `models.aircraft_type`; None: the packaged one. Refused, OSError: see load_bundle."""
     with Path(path).open("rb") as file:
         data = file.read(MAX_BUNDLE_BYTES + 1)
-    manifest, onnx, _ = open_bundle(data, read_keys() if trusted_keys is None else trusted_keys)
-    return TypeModel(manifest, onnx)
+    return TypeModel(*open_bundle(data, read_keys() if trusted_keys is None else trusted_keys))

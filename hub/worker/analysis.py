@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from firmware_bridge.grid import ChannelGrid
 from hub.store import alerts
-from hub.store.analysis import AnalysisRow, HubFindingRow, replace_analysis
+from hub.store.analysis import AnalysisRow, HubFindingRow, Told, replace_analysis, told
 from hub.worker.aircraft_type import detect
 from hub.worker.explain import Explainer
 from hub.worker.report import write_report
@@ -26,9 +26,12 @@ from shared.aircraft_type import TypeModel, load_type_model
 from shared.features import FEATURE_VERSION, Vector, flight_features
 from shared.ids import new_id
 from shared.persistence import Episode, Scores, episodes
+from shared.records import Finding
 from shared.scoring import NOVELTY, Bundle, Nominal
 from shared.timeline import timeline
 
+NEAR_US = 10_000_000
+"""Findings that lie no further apart are of one thing."""
 KIND_VECTORS = 5
 """Vectors from an episode's begin on that its kind is named by; as on board."""
 _LEVELS = ((0.25, "LOW"), (0.5, "MEDIUM"), (0.8, "HIGH"))
@@ -54,6 +57,9 @@ class Analyst:
         self._bundle = bundle
         self._types = types or load_type_model()
         self._lock = threading.Lock()
+        both = hashlib.sha256(bundle.digest + self._types.digest).hexdigest()
+        self.version = f"{bundle.name} {both[:8]}"
+        """Names both models exactly: another model, another version."""
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -72,6 +78,8 @@ class Analyst:
         Findings carry times on the recorder's clock, as the grids do.
         """
         tick_us, channels = timeline([(g.tick_us, g.values, g.sensed) for g in grids])
+        if channels and "armed" not in channels:  # a log that knows no arming: its session is what was inferred
+            channels["armed"] = np.ones(len(tick_us))
         aircraft = detect(vehicle_type, channels, self._types)
         nominal = self._bundle.nominal(aircraft.name)
         result = AnalysisResult(aircraft, self._bundle.name, aircraft.name if nominal else "")
@@ -128,8 +136,8 @@ class Analyst:
         )  # fmt: skip
 
     def _risk(self, nominal: Nominal, flight: _Flight, findings: Sequence[Explained]) -> float:
-        """0..1 by the worst score: 0.2 at _NEAR of the threshold, at most 0.49 without a finding; with one from 0.5 at the
-        threshold over 0.8 at the critical limit to 1."""
+        """0..1 by the worst score: 0.2 at _NEAR of the threshold, at most 0.49 without a finding; with one from 0.5 at
+        the threshold over 0.8 at the critical limit to 1."""
         limits = [0.0, _NEAR * nominal.threshold, nominal.threshold, nominal.critical, _FAR * nominal.critical]
         worst = max((f.finding.score for f in findings), default=float(flight.scores.max()))
         risk = float(np.interp(worst, limits, [0.0, 0.2, 0.5, 0.8, 1.0]))
@@ -148,16 +156,17 @@ def data_version(digests: Sequence[bytes]) -> str:
 
 def store_analysis(
     conn: psycopg.Connection[Any], org_id: uuid.UUID, aircraft_id: uuid.UUID, session_id: uuid.UUID,
-    result: AnalysisResult, offset_us: int, version: str,
+    result: AnalysisResult, offset_us: int, version: str, model: str = "",
 ) -> None:  # fmt: skip
     """Write the result in the caller's tenant transaction, in place of what the hub found in the session before.
 
-    offset_us: recorder's clock to UTC. version: see data_version.
+    offset_us: recorder's clock to UTC. version: see data_version. model: the Analyst's version. No alert is raised of
+    what an alert was raised of before: a finding of the aircraft's, or of an earlier analysis, at the same time.
     """
     row = AnalysisRow(
         org_id, new_id(), session_id, aircraft_id, result.aircraft.name, result.aircraft.confidence,
         result.anomaly_detected, result.risk_score, result.risk_level, result.shap_values, result.report,
-        result.model, FEATURE_VERSION, version,
+        model or result.model, FEATURE_VERSION, version,
     )  # fmt: skip
     findings = [
         HubFindingRow(
@@ -167,8 +176,19 @@ def store_analysis(
         )
         for f in result.findings
     ]  # fmt: skip
+    before = told(conn, org_id, session_id)
     replace_analysis(conn, row, findings)
     rules = alerts.finding_rules(conn, org_id)
-    for f in (explained.finding for explained in result.findings):
+    for f in (explained.finding for explained in result.findings if not _is_told(explained.finding, before)):
         # an analysis made again gives its findings new ids, not new beginnings
         alerts.raise_finding(conn, org_id, rules, f"hub:{session_id}:{f.kind}:{f.start_us}", f, aircraft_id, session_id)
+
+
+def _is_told(finding: Finding, before: Sequence[Told]) -> bool:
+    rank = alerts.SEVERITIES.index(finding.severity)
+    return any(
+        alerts.SEVERITIES.index(b.severity) >= rank
+        and b.start_us <= finding.end_us + NEAR_US
+        and b.end_us >= finding.start_us - NEAR_US
+        for b in before
+    )

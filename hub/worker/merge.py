@@ -143,8 +143,8 @@ def within(grid: ChannelGrid, window_us: tuple[int, int]) -> ChannelGrid:
     keep = (grid.tick_us >= window_us[0]) & (grid.tick_us < window_us[1])
     if keep.all():
         return grid
-    values, sensed = ({k: v[keep] for k, v in part.items()} for part in (grid.values, grid.sensed))
-    return ChannelGrid(grid.tick_us[keep], values, sensed=sensed)
+    sensed = {k: v[keep] for k, v in grid.sensed.items()}
+    return ChannelGrid(grid.tick_us[keep], {k: v[keep] for k, v in grid.values.items()}, sensed=sensed)
 
 
 def merge_events(sources: Sequence[Sequence[tuple[T, Event]]]) -> list[tuple[T, Event]]:
