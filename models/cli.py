@@ -33,6 +33,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER", help="holds release.key, made when absent (default: $DBX_RELEASE_KEYS or ~/.dbx-release)",
     )  # fmt: skip
     train.add_argument("--new-key", action="store_true", help="replace release.pub beside the bundle by this key's")
+    train.add_argument(
+        "--with-feedback", type=Path, action="append", default=[], metavar="FILE",
+        help="an organisation's export of verdicts on findings; may be given again",
+    )  # fmt: skip
     train.set_defaults(run=_train)
     evaluate = commands.add_parser("evaluate", help="held-out figures: each site in turn is never trained on")
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
@@ -56,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> int:
     from models.dataset import read_flights
     from models.export import public_raw, release_key
+    from models.feedback import read_feedback
     from models.train import describe, train
 
     key = release_key(args.key_folder)
@@ -67,6 +72,11 @@ def _train(args: argparse.Namespace) -> int:
         return 1
     print(f"reading {args.data} ...", file=sys.stderr)
     flights = read_flights(args.data)
+    kinds = {f.fault for f in flights if f.fault}
+    for path in args.with_feedback:
+        examples, left_out = read_feedback(path, kinds)
+        print(f"{path}: {len(examples)} verdicts, {left_out} left out", file=sys.stderr)
+        flights += examples
     print(
         f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr
     )
