@@ -2,8 +2,8 @@
 
 import { h } from "./dom.js";
 import { emptyState } from "./frame.js";
-import { duration, measured, words } from "./format.js";
-import { waterfall } from "./waterfall.js";
+import { duration, measured, number, words } from "./format.js";
+import { total, waterfall } from "./waterfall.js";
 
 const TONES = { critical: "crit", warning: "warn", info: "accent" };
 
@@ -22,9 +22,9 @@ function scoreBar(finding) {
   return h("div", { class: "score", title: `score ${measured(finding.score)}, threshold ${measured(finding.threshold)}` }, h("span", { class: "score-bar", vars: { "--at": share(finding.score), "--limit": share(finding.threshold) } }), h("span", { class: "num" }, `${measured(finding.score)} · limit ${measured(finding.threshold)}`));
 }
 
-/** How far a feature is from normal; its weight counts robust standard deviations. */
+/** How far a feature is from normal; its weight counts how far healthy flights go. */
 function deviation(e) {
-  const far = `${measured(Math.abs(e.weight ?? 0))} robust standard deviations ${e.weight < 0 ? "below" : "above"} normal`;
+  const far = `${measured(Math.abs(e.weight ?? 0))} times as far ${e.weight < 0 ? "below" : "above"} normal as healthy flights go`;
   return e.weight ? `${e.feature}: ${far}` : e.feature;
 }
 
@@ -71,10 +71,11 @@ export class FindingList {
     const tone = TONES[finding.severity] ?? "";
     const details = h("details", { class: `finding ${tone}`, open: this.open.has(finding.id) });
     details.addEventListener("toggle", () => (details.open ? this.open.add(finding.id) : this.open.delete(finding.id)));
+    const likely = finding.shap?.length ? ` · probability ${number(total(finding.shap), 2)}` : "";
     const who = finding.source === "aircraft" ? "aircraft" : "hub";
     details.append(
-      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}`)),
-      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, finding.score, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
+      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}${likely}`)),
+      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
     );
     return details;
   }
