@@ -336,13 +336,13 @@ CREATE FUNCTION calculate_maintenance_score(aircraft_id uuid) RETURNS TABLE (mai
 LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, public, pg_temp AS $$
     WITH found AS (SELECT * FROM maintenance_reasons($1)),
     summed AS (
-        SELECT coalesce(1 - exp(sum(ln(1 - least(0.95, greatest(0, f.weight))))), 0) AS urgency,
+        SELECT round(coalesce(1 - exp(sum(ln(1 - least(0.95, greatest(0, f.weight))))), 0)::numeric, 3) AS urgency,
             (array_agg(f.action ORDER BY f.weight DESC, f.reason))[1] AS action,
             coalesce(jsonb_agg(jsonb_build_object('reason', f.reason, 'quantity', f.quantity, 'value', f.value,
                 'baseline', f.baseline, 'since_utc_us', f.since_utc_us, 'weight', round(f.weight::numeric, 3),
                 'action', f.action, 'component_id', f.component_id) ORDER BY f.weight DESC, f.reason), '[]') AS reasons
         FROM found f)
-    SELECT round(s.urgency::numeric, 3)::double precision,
+    SELECT s.urgency::double precision,
         CASE WHEN s.urgency < 0.25 THEN 'LOW' WHEN s.urgency < 0.5 THEN 'MEDIUM' WHEN s.urgency < 0.8 THEN 'HIGH' ELSE 'CRITICAL' END,
         coalesce(s.action, 'Nothing known against it: keep to the maintenance plan.'), s.reasons
     FROM summed s
