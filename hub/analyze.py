@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="dbx analyze",
-        description="Judges the flights in recorded logs: DataFlash (.BIN, .log), ULog, telemetry logs, raw MAVLink; plain "
-        "or packed (zst, gz, zip). Exit 0 when all could be read, 1 when not; the others are analysed all the same.",
+        description="Judges the flights in recorded logs: DataFlash (.BIN, .log), ULog, telemetry logs, raw MAVLink; "
+        "plain or packed (zst, gz, zip). Exit 0 when all could be read, else 1; the others are analysed all the same.",
     )
     top.add_argument("path", nargs="+", metavar="FILE")
     top.add_argument("--json", action="store_true", help="one object per file, one per line (docs/commands.md)")

@@ -14,7 +14,7 @@ from shared.signals import Channels, flying
 _LEAST_S = 5
 SAID = 0.6
 """Confidence in a MAV_TYPE when there is no flight to judge by."""
-_DECIDES = 0.8
+_DECIDES = 0.9
 """From this probability on the dynamics outdo what the autopilot says of itself."""
 _AGREEMENT = 1 / 3
 """What remains of the doubt when both say the same."""

@@ -98,9 +98,7 @@ class Analyst:
         worst = int(flight.scores.argmax())
         findings = tuple(self._findings(nominal, flight, session))
         risk = self._risk(nominal, flight, findings)
-        kind = self._bundle.kinds[
-            int(self._bundle.kind_probabilities(flight.vectors[worst : worst + 1], nominal).argmax())
-        ]
+        kind = self._likeliest(flight.vectors[worst], nominal)
         return replace(
             result,
             windows=int(flight.flying.sum()),
@@ -126,14 +124,18 @@ class Analyst:
         first = flight.vectors[began : began + KIND_VECTORS][flight.flying[began : began + KIND_VECTORS]]
         finding = self._bundle.finding(nominal, episode, first, flight.vectors[peak], session)
         kind, probability = self._bundle.kind(first, nominal)
-        likeliest = kind if kind != NOVELTY else self._bundle.kinds[
-            int(self._bundle.kind_probabilities(flight.vectors[peak : peak + 1], nominal).argmax())
-        ]  # fmt: skip
-        span = ((finding.start_us - flight.first_us) / 1e6, (finding.end_us - flight.first_us) / 1e6)
+        likeliest = kind if kind != NOVELTY else self._likeliest(flight.vectors[peak], nominal)
+        start_s, worst_s, end_s = (
+            (at - flight.first_us) / 1e6 for at in (finding.start_us, episode.peak_us, finding.end_us)
+        )
         return Explained(
-            finding, self._explainer.explain(flight.vectors[peak], nominal, likeliest), span, likeliest, probability,
-            float(self._bundle.probability(episode.score)),
+            finding, self._explainer.explain(flight.vectors[peak], nominal, likeliest), (start_s, end_s), worst_s,
+            likeliest, probability, float(self._bundle.probability(episode.score)),
         )  # fmt: skip
+
+    def _likeliest(self, vector: Vector, nominal: Nominal) -> str:
+        """The kind that one vector looks most like, sure or not."""
+        return self._bundle.kinds[int(self._bundle.kind_probabilities(vector[None], nominal).argmax())]
 
     def _risk(self, nominal: Nominal, flight: _Flight, findings: Sequence[Explained]) -> float:
         """0..1 by the worst score: 0.2 at _NEAR of the threshold, at most 0.49 without a finding; with one from 0.5 at

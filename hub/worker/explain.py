@@ -1,7 +1,7 @@
 """SHAP values of a kind's probability, from the ONNX model alone: nothing is ever unpickled.
 
-The forest gives each kind the mean of its trees' leaves. Values are interventional (Lundberg et al. 2020) against a vector
-at its class's nominal: what each quantity adds to the kind's probability because it is not nominal. They add up:
+The forest gives each kind the mean of its trees' leaves. Values are interventional (Lundberg et al. 2020) against a
+vector at its class's nominal: what each quantity adds to the kind's probability because it is not nominal. They add up:
 probability = base + sum.
 """
 
@@ -56,8 +56,8 @@ class Explainer:
     def explain(self, vector: Vector, nominal: Nominal, kind: str) -> list[dict[str, Any]]:
         """[{"feature", "value", "shap"}] of one vector for a kind, the strongest first, MOST at most, then "others".
 
-        The last is "base", what the forest gives a nominal vector. The sum of "shap" is the kind's probability; ValueError
-        when it is not.
+        The last is "base", what the forest gives a nominal vector. The sum of "shap" is the kind's probability;
+        ValueError when it is not.
         """
         number = self._bundle.kinds.index(kind)
         inputs = kind_inputs(ratios(vector[None], nominal))
@@ -67,10 +67,8 @@ class Explainer:
             raise ValueError(f"SHAP values add up to {self.base(kind) + shares.sum():.5f}, not {probability:.5f}")
         order = np.argsort(-np.abs(shares), kind="stable")
         values = [_value(vector, int(i), float(shares[i])) for i in order[:MOST]]
-        others, base = float(shares[order[MOST:]].sum()), self.base(kind)
-        return [
-            *values, {"feature": "others", "value": None, "shap": others}, {"feature": BASE, "value": None, "shap": base}
-        ]  # fmt: skip
+        rest = {"others": float(shares[order[MOST:]].sum()), BASE: self.base(kind)}
+        return values + [{"feature": name, "value": None, "shap": share} for name, share in rest.items()]
 
 
 def _value(vector: Vector, i: int, share: float) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from shared.records import Finding
 @dataclass(frozen=True, slots=True)
 class Explained:
     """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), and its
-    span in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
+    span and worst second, in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
 
     finding: Finding
     shap: list[dict[str, Any]]
     span_s: tuple[float, float]
+    worst_s: float = 0.0
     likeliest: str = ""
     kind_probability: float = 0.0
     probability: float = 0.0
