@@ -14,6 +14,7 @@ from typing import Protocol
 from agent import directives
 from agent.clock_model import ClockModel
 from agent.companion import Companion
+from agent.models import Models
 from agent.offload import Offload
 from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
@@ -49,7 +50,7 @@ class Pipeline:
 
     def __init__(
         self, source: Source, recorder: Recorder, clock: ClockModel, lost_after_us: int, companion: Companion,
-        engine: Engine | None = None, has_statustext: bool = False,
+        engine: Engine | None = None, has_statustext: bool = False, models: Models | None = None,
     ) -> None:  # fmt: skip
         self.recorder = recorder
         self.clock = clock
@@ -61,6 +62,7 @@ class Pipeline:
         self.is_hub_live: Callable[[], bool] = lambda: False
         self.companion = companion
         self.offload: Offload | None = None
+        self.models = models
         self._source = source
         self._engine = engine
         self._has_statustext = has_statustext
@@ -89,13 +91,21 @@ class Pipeline:
             self.offload.look(self.watch.vehicle, self.watch.is_disarmed)
         while self.directives:
             self.directive_version = directives.enact(
-                self.recorder, self.directives.popleft(), self.directive_version, now
+                self.recorder, self.directives.popleft(), self.directive_version, now, self.models
             )  # fmt: skip
+        if self.models is not None:
+            self.models.step(self.recorder, self._is_surely_down(), now)
         self.recorder.is_live = self.is_hub_live() and not self._source.is_hurried
         if time.monotonic() - self._slow_s >= 1.0 or self._source.is_hurried:
             self._every_second(now)
         self.recorder.tick(now)
         return len(taken.frames) > 0
+
+    def _is_surely_down(self) -> bool:
+        """Whether the vehicle says that it is disarmed, and said so just now."""
+        heard_us = self.watch.heard_us
+        is_fresh = heard_us is not None and self._source.now_us() - heard_us <= self._lost_after_us
+        return self.watch.is_disarmed and self.recorder.state.session is None and is_fresh
 
     def finish(self) -> None:
         """Drain the source and put everything on disk (a session that is open goes on at the next start)."""

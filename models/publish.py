@@ -74,8 +74,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     """`releases` for people."""
     for r in found["releases"]:
         yield (
-            f"{r['model']:<16} {r['stage']:<7} {r['digest'][:12]}  enacted by {r['enacted']} of {r['aircraft']} aircraft,"
-            f" {r['refused']} refused, {r['issued']} not answered"
+            f"{r['model']:<16} {r['stage']:<7} {r['digest'][:12]}  enacted by {r['enacted']} of {r['aircraft']}, "
+            f"{r['refused']} refused, {r['issued']} not answered"
         )
     for a in found["aircraft"]:
         beside = f", beside {a['other']} ({a['stage']})" if a["other"] else ""

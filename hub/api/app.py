@@ -18,6 +18,7 @@ from hub.api import (
     routes_flights,
     routes_logs,
     routes_maintenance,
+    routes_models,
     routes_notices,
     routes_telemetry,
     shapes,
@@ -36,6 +37,7 @@ from hub.installation import Enrolling, Installation
 from hub.pages.serve import page_routes
 from hub.settings import HubSettings
 from shared.ids import key_id
+from shared.scoring import read_keys
 
 ROUTERS: tuple[APIRouter, ...] = (
     routes_account.router,
@@ -44,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_telemetry.router,
     routes_files.router,
     routes_logs.router,
+    routes_models.router,
     routes_notices.router,
     routes_maintenance.router,
     routes_feedback.router,
@@ -74,6 +77,7 @@ def create_app(settings: HubSettings) -> FastAPI:
             receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
             max_log_bytes=settings.max_log_mb << 20,
             spool=hub.folder / "spool",
+            release_keys=tuple(read_keys(settings.release_keys)) if settings.release_keys else (),
             publishing=DirectivePublisher(host, port, tls, OpenDirectives(api_url)),
         )
     )

@@ -48,8 +48,8 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class RunningRow:
-    """What an aircraft runs, as it said last (None where it never said: then the packaged model), and the newest release
-    that it was told of."""
+    """What an aircraft runs, as it said last (None where it never said: then the packaged model), and the newest
+    release that it was told of."""
 
     aircraft_id: UUID
     aircraft_name: str
@@ -73,7 +73,8 @@ class RunningRow:
 LIST_RELEASES = Query(
     "list_model_releases",
     """SELECT r.release_id, b.name, r.digest, r.stage, (extract(epoch FROM r.released_at) * 1000000)::bigint,
-        r.released_by, count(d.version), count(*) FILTER (WHERE d.state = 'issued'), count(*) FILTER (WHERE d.state = 'enacted'),
+        r.released_by, count(d.version),
+        count(*) FILTER (WHERE d.state = 'issued'), count(*) FILTER (WHERE d.state = 'enacted'),
         count(*) FILTER (WHERE d.state = 'refused'), count(*) FILTER (WHERE d.state = 'superseded')
     FROM (SELECT * FROM model_releases WHERE org_id = $1
           AND ($2::bigint IS NULL
@@ -119,7 +120,8 @@ GET_BUNDLE = Query(
 _ADDRESSEES = Query(
     "model_addressees",
     """SELECT a.aircraft_id FROM aircraft_registry a
-    WHERE a.org_id = $1 AND a.kind = 'aircraft' AND a.retired_at IS NULL AND ($2::uuid[] IS NULL OR a.aircraft_id = ANY ($2::uuid[]))
+    WHERE a.org_id = $1 AND a.kind = 'aircraft' AND a.retired_at IS NULL
+    AND ($2::uuid[] IS NULL OR a.aircraft_id = ANY ($2::uuid[]))
     AND ($2::uuid[] IS NOT NULL OR EXISTS (SELECT FROM device_keys k
          WHERE k.org_id = a.org_id AND k.aircraft_id = a.aircraft_id AND k.revoked_at IS NULL))
     ORDER BY a.aircraft_id""",
