@@ -67,8 +67,8 @@ def _sentence(item: dict[str, Any]) -> str:
     side = "above" if item["weight"] > 0 else "below"
     far = f"{abs(item['weight']):.1f}" if abs(item["weight"]) < CAP else f"{CAP:.0f} or more"
     return (
-        f"{feature.meaning}: {item['value']:.3g}{unit}, nominal {item['nominal']:.3g}{unit} ({far} times as far {side} it "
-        f"as healthy flights go); from {', '.join(CHANNELS_OF[feature.signal])}."
+        f"{feature.meaning}: {item['value']:.3g}{unit}, nominal {item['nominal']:.3g}{unit} ({far} times as far {side} "
+        f"it as healthy flights go); from {', '.join(CHANNELS_OF[feature.signal])}."
     )
 
 

@@ -9,8 +9,9 @@ from shared.records import Finding
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), and its
-    span and worst second, in s after the first data. kind_probability: of the kind, should it be a fault; probability: that it is one."""
+    """A finding, the SHAP values of its worst vector for `likeliest` (its kind, or what a novelty is likest), its span
+    and worst second, in s after the first data. kind_probability: of the kind, should it be a fault; probability: that
+    it is one."""
 
     finding: Finding
     shap: list[dict[str, Any]]
