@@ -31,8 +31,8 @@ FLOOR_BY_SIGNAL = {
 }  # fmt: skip
 FLOOR_OFF = {
     # beyond what the flight's own past varied by
-    "gps_satellites": 0.7, "gps_hdop": 0.15, "baro_apart": 0.7, "acc_apart": 0.1, "acc_rough": 1.5, "gyro_apart": 0.03,
-    "gyro_off": 0.01, "vibe": 1.8, "outputs": 40.0, "output": 20.0, "mag": 2.5, "throttle": 5.0, "share": 8.0,
+    "gps_satellites": 1.2, "gps_hdop": 0.3, "baro_apart": 1.0, "acc_apart": 0.15, "acc_rough": 2.0, "gyro_apart": 0.025,
+    "gyro_off": 0.01, "vibe": 2.5, "outputs": 40.0, "output": 30.0, "mag": 4.0, "throttle": 8.0, "share": 10.0,
 }  # fmt: skip
 """No nominal range is narrower, whatever the flights that are at hand: simulated sensors are cleaner and more alike than
 real ones. By the signal's longest prefix, else by unit."""

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from shared.channels import ANALYSED, GRID_HZ
-from shared.signals import REACH, Array, Channels, beyond, flying, middle, signals
+from shared.signals import REACH, Array, Channels, flying, middle, signals
 
 FEATURE_VERSION = 2
 WINDOW_S = 8
@@ -30,8 +30,6 @@ LAG_TICKS = 60
 LEAST_PAST_TICKS = 40
 """Ticks in flight before "off" features say anything."""
 _PRESENT_SHARE = 0.3
-_OWN_SPREAD = 1.0
-"""An "off" feature is what is left beyond so many standard deviations that the flight's own past varied by."""
 
 Vector = NDArray[np.float32]
 Reduction = Literal["mean", "middle", "peak", "floor", "std", "off", "ratio"]
@@ -183,7 +181,7 @@ class FeatureStream:
         self._ticks = 0
         self._context: dict[str, NDArray[np.floating]] = {}
         self._recent = np.zeros((len(_PAST), 0))
-        self._sums = np.zeros((3, len(_PAST)))  # of the past's ticks: how many, their sum, their squares' sum
+        self._sums = np.zeros((2, len(_PAST)))  # of the past's ticks: how many, their sum
 
     def push(self, channels: Channels) -> tuple[NDArray[np.int64], Vector, NDArray[np.bool_]]:
         """The next ticks: channel name -> [k] or [k, size], SI, NaN where absent.
@@ -217,20 +215,16 @@ class FeatureStream:
             self._context[name] = np.concatenate([kept, known.get(name, np.full((new, *shape), np.nan))])
         return before
 
-    def _past(self, values: Array, in_flight: NDArray[np.bool_], ends: NDArray[np.int64]) -> tuple[Array, Array]:
-        """The flight's own mean and standard deviation of each signal of _PAST at each end [S, w], of what is older than
-        LAG_TICKS."""
+    def _past(self, values: Array, in_flight: NDArray[np.bool_], ends: NDArray[np.int64]) -> Array:
+        """The flight's own mean of each signal of _PAST at each end [S, w], of what is older than LAG_TICKS."""
         usable = np.concatenate([self._recent, np.where(in_flight, values, np.nan)], axis=1)
         cut = max(usable.shape[1] - LAG_TICKS, 0)
-        old = usable[:, :cut]
-        present = np.isfinite(old)
-        old = np.where(present, old, 0.0)
-        sums = np.cumsum(np.concatenate([self._sums[:, :, None], np.stack([present, old, old * old])], axis=2), axis=2)
-        at = np.clip(self._recent.shape[1] + ends - LAG_TICKS, 0, cut)
-        count, total, squares = sums[:, :, at]
+        present = np.isfinite(usable[:, :cut])
+        steps = np.stack([present, np.where(present, usable[:, :cut], 0.0)])
+        sums = np.cumsum(np.concatenate([self._sums[:, :, None], steps], axis=2), axis=2)
+        count, total = sums[:, :, np.clip(self._recent.shape[1] + ends - LAG_TICKS, 0, cut)]
         self._sums, self._recent = sums[:, :, -1], usable[:, cut:]
-        mean = np.where(count >= LEAST_PAST_TICKS, total / np.maximum(count, 1), np.nan)
-        return mean, np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean * mean, 0))
+        return np.asarray(np.where(count >= LEAST_PAST_TICKS, total / np.maximum(count, 1), np.nan))
 
 
 def _window(x: Array, before: int, ends: NDArray[np.int64], ticks: int) -> Array:
@@ -239,7 +233,7 @@ def _window(x: Array, before: int, ends: NDArray[np.int64], ticks: int) -> Array
     return np.asarray(sliding_window_view(padded, ticks)[before + ends])
 
 
-def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: tuple[Array, Array]) -> Vector:
+def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: Array) -> Vector:
     out = np.full((len(ends), len(FEATURES)), np.nan, np.float32)
     rows = {s: i for i, s in enumerate(_PAST)}
     with np.errstate(all="ignore"):
@@ -248,8 +242,8 @@ def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: 
             present = np.isfinite(stack)
             values = _REDUCE[reduction](stack, present)
             if reduction in ("off", "ratio"):
-                own, spread = (x[[rows[FEATURES[i].signal] for i in columns]].T for x in past)
-                values = beyond(values - own, _OWN_SPREAD * spread) if reduction == "off" else values / own
+                own = past[[rows[FEATURES[i].signal] for i in columns]].T
+                values = values - own if reduction == "off" else values / own
             out[:, columns] = np.where(present.mean(axis=2) >= _PRESENT_SHARE, values, np.nan)
     out[~np.isfinite(out)] = np.nan
     return out

@@ -73,7 +73,7 @@ def ratios(vectors: Vector, nominal: Nominal) -> Vector:
     with np.errstate(invalid="ignore"):
         off = np.where(np.isfinite(vectors), vectors - nominal.medians, 0)
         share = np.where(off > 0, off / nominal.high * _HIGH, off / nominal.low * _LOW)
-    return np.clip(share, -CAP, CAP).astype(np.float32)
+    return np.asarray(np.clip(share, -CAP, CAP), np.float32)
 
 
 def score_of(shares: Vector) -> NDArray[np.float64]:

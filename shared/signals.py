@@ -143,7 +143,7 @@ def _still(c: _Ticks, x: Array) -> Array:
     """1 where none of [k, T] has changed in 2 s in which the attitude did: the sensor has stopped (noise alone moves the last
     digit of one that works, and where nothing changes the link is silent). NaN until it has been there for 2 s."""
     attitude = np.stack([c("roll_rad"), c("pitch_rad"), c("yaw_rad")])
-    present = np.isfinite(x).all(axis=0) & np.isfinite(earlier(x, 1)).all(axis=0)
+    present = np.asarray(np.isfinite(x).all(axis=0) & np.isfinite(earlier(x, 1)).all(axis=0))
     n = 2 * _SEC - 1
     heard = _times(np.any(attitude != earlier(attitude, 1), axis=0), n) >= _HEARD_TICKS
     stopped = _times(np.any(x != earlier(x, 1), axis=0), n) == 0
@@ -154,12 +154,12 @@ def _times(mask: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
     """[.., T]: how often it was true in the last n ticks."""
     count = np.cumsum(mask, axis=-1)
     count[..., n:] = count[..., n:] - count[..., :-n]
-    return count
+    return np.asarray(count, np.int64)
 
 
 def _held(mask: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     """[.., T]: true at all of the last n ticks."""
-    return _times(mask, n) == n
+    return np.asarray(_times(mask, n) == n)
 
 
 def _highest(x: Array, n: int) -> Array:
@@ -200,12 +200,14 @@ def _inertial(c: _Ticks) -> dict[str, Array]:
     expected = _to_body(c, fallen)
     shaken = _highest(c.xyz("vibe_?_mps2"), 2 * _SEC)
     shaken = np.where(np.isfinite(shaken), shaken, np.fmax.reduce(shaken))  # PX4 tells one level for all axes
-    late = _LATE_S * _highest(np.abs(change(rates, _SEC)), 2 * _SEC)  # what is compared is of different messages
-    swayed = _ALIASED_RATE * np.linalg.norm(shaken, axis=0)
+    late = np.nan_to_num(
+        _LATE_S * _highest(np.abs(change(rates, _SEC)), 2 * _SEC)
+    )  # what is compared is of different messages
+    swayed = np.nan_to_num(_ALIASED_RATE * np.linalg.norm(shaken, axis=0))
     for name, force in (("acc", acc), ("acc2", acc2)):
         off = beyond(trailing_mean(force, _SEC) - trailing_mean(expected, 5), _ALIASED * shaken)
         out |= {f"{name}_residual_{axis}": off[i] for i, axis in enumerate("xyz")}
-        out[f"{name}_residual"] = np.linalg.norm(off, axis=0)
+        out |= {f"{name}_residual": np.linalg.norm(off, axis=0)} if name == "acc" else {}
     apart = beyond(trailing_mean(acc, 5) - trailing_mean(acc2, 5), 2 * _ALIASED * shaken)
     turned = beyond(trailing_mean(gyro, 5) - trailing_mean(gyro2, 5), 2 * swayed + late)
     off_rate = beyond(trailing_mean(gyro, _SEC) - trailing_mean(rates, _SEC), swayed + late)
@@ -273,8 +275,8 @@ def _satellites(c: _Ticks) -> dict[str, Array]:
     return {
         "gps_jump": jump, "gps_offset": np.hypot(north, east), "gps_velocity_error": wrong,
         "gps_speed_error": speed - np.hypot(vel_n, vel_e),
-        "gps_fix": np.where(used, np.fmin(c("gps_fix"), 3), np.nan),
-        "gps_satellites": np.where(used, np.fmin(c("gps_satellites"), 12), np.nan),
+        "gps_fix": np.where(used, np.minimum(c("gps_fix"), 3), np.nan),
+        "gps_satellites": np.where(used, np.minimum(c("gps_satellites"), 12), np.nan),
         "gps_hdop": np.where(used, np.clip(c("gps_hdop"), 1.0, 20.0), np.nan),
         "gps_hacc": np.where(used, np.clip(c("gps_hacc_m"), 1.0, 100.0), np.nan),
         "gps_sacc": np.where(used, np.clip(c("gps_sacc_mps"), 0.5, 20.0), np.nan),
@@ -296,17 +298,17 @@ def _health(c: _Ticks) -> dict[str, Array]:
     }
     ratios = {f"ekf_{k}": c(f"ekf_{k}_ratio") for k in ("velocity", "position", "height", "compass", "airspeed")}
     volts = trailing_mean(c("battery_v"), _SEC)
-    sag = np.log(np.fmax(volts, 1.0) / np.fmax(earlier(volts, 6 * _SEC), 1.0))
+    sag = np.log(np.maximum(volts, 1.0) / np.maximum(earlier(volts, 6 * _SEC), 1.0))
     return out | ratios | {"system_status": c("system_status"), "volts": c("battery_v"), "volts_step": sag}
 
 
 def _drive(c: _Ticks) -> dict[str, Array]:
     pulses, rpm = c.rows("motor_output_us", 8), c.rows("motor_rpm", 8)
-    response = np.log(np.fmax(rpm, 50.0) / np.fmax(pulses - _IDLE_US, 50.0))
+    response = np.log(np.maximum(rpm, 50.0) / np.maximum(pulses - _IDLE_US, 50.0))
     out = {
         "throttle": c("throttle_pct"),
         "thrust_target": c("thrust_target"),
-        "rotor_speed": np.log(np.fmax(rpm[0], 50.0)),
+        "rotor_speed": np.log(np.maximum(rpm[0], 50.0)),
     }
     level = trailing_mean(pulses[:3], 5).mean(axis=0)
     out |= {f"output_{i + 1}": pulses[i] for i in range(4)}
@@ -379,28 +381,30 @@ _ACC, _ACC2, _GYRO, _GYRO2 = _all("acc_?_mps2"), _all("acc2_?_mps2"), _all("gyro
 _VIBES = _all("vibe_?_mps2")
 _MAG, _MAG2 = _all("mag_?_ut"), _all("mag2_?_ut")
 _RATES = ("roll_rate_radps", "pitch_rate_radps", "yaw_rate_radps")
-_FIX = ("gps_lat_deg", "gps_lon_deg", "lat_deg", "lon_deg")
+_WIND = ("wind_speed_mps", "wind_from_deg")
+_LIFTED = ("motor_output_us", *_VELOCITY, *_WIND)
+_FIX = ("gps_fix", "gps_lat_deg", "gps_lon_deg", "lat_deg", "lon_deg")
 CHANNELS_OF: dict[str, tuple[str, ...]] = {
     "roll_error": ("roll_rad", "roll_target_rad"), "pitch_error": ("pitch_rad", "pitch_target_rad"),
     "roll_rate": ("roll_rate_radps",), "pitch_rate": ("pitch_rate_radps",), "yaw_rate": ("yaw_rate_radps",),
-    "roll_untracked": ("roll_rate_radps", "roll_rate_target_radps"),
-    "pitch_untracked": ("pitch_rate_radps", "pitch_rate_target_radps"), "tilt": ("roll_rad", "pitch_rad"),
+    "roll_untracked": ("roll_rate_radps", "roll_rate_target_radps", *_LIFTED),
+    "pitch_untracked": ("pitch_rate_radps", "pitch_rate_target_radps", *_LIFTED), "tilt": ("roll_rad", "pitch_rad"),
     **{f"acc_residual{s}": (*_ACC, *_VELOCITY, *_ATTITUDE, *_VIBES) for s in ("", "_x", "_y", "_z")},
-    **{f"acc2_residual{s}": (*_ACC2, *_VELOCITY, *_ATTITUDE, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    **{f"acc2_residual{s}": (*_ACC2, *_VELOCITY, *_ATTITUDE, *_VIBES) for s in ("_x", "_y", "_z")},
     **{f"acc_apart{s}": (*_ACC, *_ACC2, *_VIBES) for s in ("", "_x", "_y", "_z")},
-    **{f"gyro_apart{s}": (*_GYRO, *_GYRO2, *_VIBES) for s in ("", "_x", "_y", "_z")},
+    **{f"gyro_apart{s}": (*_GYRO, *_GYRO2, *_RATES, *_VIBES) for s in ("", "_x", "_y", "_z")},
     "gyro_apart_rough": (*_GYRO, *_GYRO2), **{f"gyro_off_{a}": (*_GYRO, *_RATES, *_VIBES) for a in "xyz"},
     "acc_rough": _ACC, "gyro_rough": _GYRO, "imu_still": (*_ACC, *_ACC2, *_GYRO, *_GYRO2, *_ATTITUDE),
     **{f"vibe_{a}": (f"vibe_{a}_mps2",) for a in "xyz"}, "clipping": ("clip_count",),
     "mag_strength": _MAG, "mag2_strength": _MAG2, "mag_north": (*_MAG, *_ATTITUDE), "mag_east": (*_MAG, *_ATTITUDE),
     "mag2_east": (*_MAG2, *_ATTITUDE), "mag_apart": (*_MAG, *_MAG2),
     "baro_climb_error": ("baro_pa", "vel_down_mps"), "baro2_climb_error": ("baro2_pa", "vel_down_mps"),
-    "baro_rough": ("baro_pa",), "baro_still": ("baro_pa", *_ATTITUDE), "baro_apart": ("baro_pa", "baro2_pa"),
-    "alt_climb_error": ("alt_msl_m", "vel_down_mps"), "gps_above_baro": ("gps_alt_msl_m", "baro_pa"),
-    "gps_above_baro2": ("gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_alt_msl_m", "alt_msl_m"),
-    "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_speed_mps", "gps_course_deg", *_VELOCITY),
-    "gps_speed_error": ("gps_speed_mps", *_VELOCITY), "gps_fix": ("gps_fix",), "gps_satellites": ("gps_satellites",),
-    "gps_hdop": ("gps_hdop",), "gps_hacc": ("gps_hacc_m",), "gps_sacc": ("gps_sacc_mps",),
+    "baro_rough": ("baro_pa", "vel_down_mps"), "baro_still": ("baro_pa", "baro2_pa", "alt_msl_m", *_ATTITUDE), "baro_apart": ("baro_pa", "baro2_pa"),
+    "alt_climb_error": ("alt_msl_m", "vel_down_mps"), "gps_above_baro": ("gps_fix", "gps_alt_msl_m", "baro_pa"),
+    "gps_above_baro2": ("gps_fix", "gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_fix", "gps_alt_msl_m", "alt_msl_m"),
+    "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_fix", "gps_speed_mps", "gps_course_deg", *_VELOCITY),
+    "gps_speed_error": ("gps_fix", "gps_speed_mps", *_VELOCITY), "gps_fix": ("gps_fix",), "gps_satellites": ("gps_fix", "gps_satellites"),
+    "gps_hdop": ("gps_fix", "gps_hdop"), "gps_hacc": ("gps_fix", "gps_hacc_m"), "gps_sacc": ("gps_fix", "gps_sacc_mps"),
     **{f"{name}_unhealthy": ("sensors_health", "sensors_enabled") for name in HEALTH_BITS},
     **{f"ekf_{k}": (f"ekf_{k}_ratio",) for k in ("velocity", "position", "height", "compass", "airspeed")},
     "system_status": ("system_status",), "volts": ("battery_v",), "volts_step": ("battery_v",), "throttle": ("throttle_pct",),
@@ -408,9 +412,9 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     **{f"output_{i}": ("motor_output_us",) for i in range(1, 5)},
     **{f"share_{i}": ("motor_output_us",) for i in range(1, 4)},
     "engine_response": ("motor_rpm", "motor_output_us"),
-    **{f"outputs_{g}_spread": ("motor_output_us",) for g in "ab"},
-    **{f"rotors_{g}_{what}": ("motor_rpm", "motor_output_us") for g in "ab" for what in ("slowest", "response")},
-    "airspeed_error": ("airspeed_mps", "wind_speed_mps", "wind_from_deg", *_VELOCITY),
-    "energy_climb": ("alt_msl_m", "airspeed_mps"), "thrust_unanswered": ("throttle_pct", "alt_msl_m", "airspeed_mps"),
+    **{f"outputs_{g}_spread": _LIFTED for g in "ab"},
+    **{f"rotors_{g}_{what}": ("motor_rpm", *_LIFTED) for g in "ab" for what in ("slowest", "response")},
+    "airspeed_error": ("airspeed_mps", *_WIND, *_VELOCITY),
+    "energy_climb": ("alt_msl_m", "airspeed_mps", *_VELOCITY), "thrust_unanswered": ("throttle_pct", "alt_msl_m", "airspeed_mps", *_VELOCITY),
 }  # fmt: skip
 """Signal -> the channels (and sensed quantities) that it is made of."""
