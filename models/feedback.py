@@ -20,9 +20,9 @@ _SEVERITY = 0.5
 
 
 def read_feedback(path: str | Path, kinds: Collection[str]) -> tuple[list[Flight], int]:
-    """(examples, lines left out). kinds: those that the labelled flights have; a confirmed finding of another kind is left
-    out (what it is has no name yet), and so is what was made with other features. OSError; ValueError: the line that is
-    no example."""
+    """(examples, lines left out). kinds: those that the labelled flights have; a confirmed finding of another kind is
+    left out (what it is has no name yet), and so is what was made with other features. OSError; ValueError:
+    the line that is no example."""
     flights, left_out = [], 0
     with Path(path).open("rb") as lines:
         for number, line in enumerate(iter(lambda: lines.readline(MOST_LINE_BYTES), b""), 1):

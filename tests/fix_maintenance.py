@@ -29,9 +29,9 @@ class Flyer:
         session = new_id()
         with self.of.database.connect() as admin, tenant(admin, self.of.org_id):
             admin.execute(
-                "INSERT INTO flight_sessions (org_id, session_id, aircraft_id, stream_id, boot_id, state, started_utc_us,"
-                " ended_utc_us) SELECT org_id, %s, aircraft_id, stream_id, boot_id, 'closed', %s, %s FROM flight_sessions"
-                " WHERE session_id = %s",
+                "INSERT INTO flight_sessions (org_id, session_id, aircraft_id, stream_id, boot_id, state,"
+                " started_utc_us, ended_utc_us) SELECT org_id, %s, aircraft_id, stream_id, boot_id, 'closed', %s, %s"
+                " FROM flight_sessions WHERE session_id = %s",
                 (session, START_UTC_US + hour * HOUR_US, START_UTC_US + hour * HOUR_US + 1, self.first_flight),
             )
         rollup = Rollup(flying_s + 60, flying_s, 1, used_mah, dict.fromkeys(QUANTITIES, None) | measures)

@@ -288,7 +288,11 @@ LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, public, pg_te
                 AND b.source = f.source AND b.found_kind = f.kind AND b.verdict = 'rejected'
                 AND b.start_us <= f.end_us AND b.end_us >= f.start_us)),
     trends AS (
-        SELECT t.*, 'trend:' || t.quantity AS reason FROM maintenance_trends t CROSS JOIN org
+        SELECT t.*, 'trend:' || t.quantity AS reason, CASE t.quantity WHEN 'hover_throttle_pct' THEN 'hover throttle'
+                WHEN 'battery_ohm' THEN 'battery resistance' WHEN 'rotor_spread' THEN 'the spread of rotor speeds'
+                WHEN 'rate_error_radps' THEN 'the error of body rates'
+                ELSE 'vibration in ' || split_part(t.quantity, '_', 2) || ' (' || split_part(t.quantity, '_', 3) || ')' END AS words
+        FROM maintenance_trends t CROSS JOIN org
             LEFT JOIN closed c ON c.reason = 'trend:' || t.quantity
         WHERE t.org_id = org.id AND t.aircraft_id = wanted_aircraft
             AND coalesce(coalesce(t.changed_utc_us, (extract(epoch FROM t.updated_at) * 1000000)::bigint) > c.at_utc_us, true)),
@@ -302,15 +306,16 @@ LANGUAGE sql STABLE SECURITY INVOKER SET search_path = pg_catalog, public, pg_te
         WHERE i.aircraft_id = wanted_aircraft AND m.most IS NOT NULL)
     SELECT 'finding:' || f.kind, f.kind, max(f.score), (array_agg(f.threshold ORDER BY f.score DESC))[1], min(f.start_utc_us),
         least(0.9, max(f.weight) + 0.05 * (count(*) - 1))::double precision,
-        'Inspect for ' || replace(f.kind, '_', ' ') || ': found in ' || count(*) || ' span(s) of the last 10 flights.', NULL::uuid
+        'Inspect for ' || replace(f.kind, '_', ' ') || ': found ' || CASE count(*) WHEN 1 THEN 'once' ELSE count(*) || ' times' END
+            || ' in the last 10 flights.', NULL::uuid
     FROM open_findings f GROUP BY f.kind
     UNION ALL
     SELECT t.reason, t.quantity, t.after, t.before, t.changed_utc_us, least(0.75, 0.25 + 0.5 * (t.after / t.before - 1)),
-        'Find out why ' || replace(t.quantity, '_', ' ') || ' rose from flight to flight.', NULL
+        'Find out why ' || t.words || ' rose from flight to flight.', NULL
     FROM trends t WHERE t.before > 0 AND t.after > t.before
     UNION ALL
     SELECT t.reason, t.quantity, t.latest, t.baseline, NULL, least(0.5, 0.1 + t.rate_per_10h / t.baseline),
-        'Watch ' || replace(t.quantity, '_', ' ') || ': it grows slowly.', NULL
+        'Watch ' || t.words || ': it grows slowly.', NULL
     FROM trends t WHERE t.rate_per_10h > 0 AND t.baseline > 0
     UNION ALL
     SELECT 'limit:' || w.component_id || ':' || w.quantity, w.quantity, w.used, w.most, w.installed_utc_us,

@@ -66,6 +66,7 @@ PAGES = (
         ("vendor/uPlot.iife.min.js",),
     ),
     Page("/fleet", "fleet", "Fleet", "fleet", ("css/fleet.css", "css/map.css")),
+    Page("/maintenance", "maintenance", "Maintenance", "maintenance", ("css/maintenance.css",)),
     Page("/system", "system", "System", "system", ("css/system.css",)),
     Page("/login", "login", "Sign in", is_public=True),
 )

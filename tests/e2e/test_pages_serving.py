@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from hub.pages import serve
 
-PATHS = ["/", "/flights/01a20694-2bc6-7d68-b69f-cb03cef710e8", "/fleet", "/system", "/login"]
+PATHS = ["/", "/flights/01a20694-2bc6-7d68-b69f-cb03cef710e8", "/fleet", "/maintenance", "/system", "/login"]
 
 
 @pytest.fixture

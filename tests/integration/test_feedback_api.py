@@ -117,7 +117,8 @@ def test_an_export_is_what_training_reads_and_tells_no_place_time_or_note(flyer:
     share(flyer.of, True)
     lines = exported(flyer.of)
     assert lines[0].keys() == {
-        "organisation", "flight", "airframe", "verdict", "found_kind", "kind", "feature_version", "aircraft_class", "vectors",
+        "organisation", "flight", "airframe", "verdict", "found_kind", "kind", "feature_version", "aircraft_class",
+        "vectors",
     }  # fmt: skip
     text = json.dumps(lines)
     assert not [s for s in ("barn", *map(str, (*flights, flyer.aircraft_id, flyer.of.org_id))) if s in text]

@@ -176,7 +176,11 @@ def test_who_opened_and_signed_an_order_is_in_the_audit_log(ours: Tenant, flyer:
             "SELECT action, table_name, actor FROM audit_log WHERE table_name LIKE 'work_order%' ORDER BY audit_no"
         ).fetchall()
     who = f"key {ours.key_ids['operator']}"
-    assert rows == [("INSERT", "work_orders", who), ("INSERT", "work_order_signatures", who), ("UPDATE", "work_orders", who)]
+    assert rows == [
+        ("INSERT", "work_orders", who),
+        ("INSERT", "work_order_signatures", who),
+        ("UPDATE", "work_orders", who),
+    ]
 
 
 def test_an_overdue_order_is_a_reason_by_its_priority(ours: Tenant, flyer: Flyer) -> None:
@@ -202,7 +206,11 @@ def test_lists_are_paged(ours: Tenant, flyer: Flyer) -> None:
         new_component(ours, name=f"M{i}")
         new_order(flyer, title=f"T{i}")
         flyer.fly(i)
-    for path, key in (("/v1/components", "name"), ("/v1/work-orders", "title"), (flyer.path("rollups"), "started_utc_us")):
+    for path, key in (
+        ("/v1/components", "name"),
+        ("/v1/work-orders", "title"),
+        (flyer.path("rollups"), "started_utc_us"),
+    ):
         seen, cursor = [], None
         while not seen or cursor:
             body = ours.get(path, params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()

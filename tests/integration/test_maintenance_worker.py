@@ -1,4 +1,4 @@
-"""A recorded flight through ingest, settling and what the worker makes of it for maintenance; findings are put in by hand."""
+"""A recorded flight through ingest, settling and what the worker makes of it for maintenance; findings by hand."""
 
 import uuid
 from collections.abc import Iterator
@@ -83,7 +83,10 @@ def test_the_vectors_in_each_findings_span_are_kept_and_replaced(flown: Flown) -
     for _ in range(2):
         flown.maintain()
     kept = flown.rows("SELECT start_us, features, vectors, aircraft_class FROM finding_vectors ORDER BY start_us DESC")
-    assert [(k[0] - begin, k[1], k[3]) for k in kept] == [(10_000_000, len(FEATURES), "copter"), (0, len(FEATURES), "copter")]
+    assert [(k[0] - begin, k[1], k[3]) for k in kept] == [
+        (10_000_000, len(FEATURES), "copter"),
+        (0, len(FEATURES), "copter"),
+    ]
     vectors = np.frombuffer(kept[0][2], "<f4").reshape(-1, len(FEATURES))
     assert 5 <= len(vectors) <= 6 and np.isfinite(vectors).any()
 

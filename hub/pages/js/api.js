@@ -48,13 +48,20 @@ export async function get(path, { query = {}, etag = null, signal } = {}) {
   return { data: await response.json(), etag: response.headers.get("etag"), isUnchanged: false };
 }
 
-/** POST without a body, below /v1. */
-export async function post(path) {
-  const response = await fetch(`/v1/${path}`, { method: "POST", headers: { accept: "application/json" }, credentials: "same-origin" });
+async function send(method, path, body) {
+  const headers = { accept: "application/json" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const response = await fetch(`/v1/${path}`, { method, headers, credentials: "same-origin", body: body === undefined ? undefined : JSON.stringify(body) });
   if (response.status === 401) return toSignIn();
   if (!response.ok) throw await problemOf(response);
   return response.json();
 }
+
+/** POST below /v1, with or without a JSON body. */
+export const post = (path, body) => send("POST", path, body);
+
+/** PATCH below /v1. */
+export const patch = (path, body) => send("PATCH", path, body);
 
 /** All items of a list, page by page, up to `most`. */
 export async function getAll(path, { query = {}, signal, most = 1000 } = {}) {

@@ -3,13 +3,14 @@
 import { h } from "./dom.js";
 import { emptyState } from "./frame.js";
 import { duration, measured, number, words } from "./format.js";
+import { verdicts } from "./verdicts.js";
 import { total, waterfall } from "./waterfall.js";
 
 const TONES = { critical: "crit", warning: "warn", info: "accent" };
 
 /** A feature's name as words with its unit last: "vibe_z_p95_mps2" → "vibe z p95 (m/s²)". */
 export function featureName(name) {
-  const units = { mps2: "m/s²", mps: "m/s", radps: "rad/s", rad: "rad", us: "µs", deg: "°", pct: "%", ut: "µT", pa: "Pa", v: "V", a: "A", m: "m", s: "s" };
+  const units = { mps2: "m/s²", mps: "m/s", radps: "rad/s", rad: "rad", us: "µs", deg: "°", pct: "%", ut: "µT", pa: "Pa", v: "V", a: "A", m: "m", s: "s", ohm: "Ω" };
   const parts = String(name).split("_");
   const unit = parts.length > 1 && units[parts.at(-1)];
   return unit ? `${parts.slice(0, -1).join(" ")} (${unit})` : parts.join(" ");
@@ -51,7 +52,7 @@ function report(analysis, isOpen) {
 
 export class FindingList {
   constructor(host, { view, axis }) {
-    Object.assign(this, { host, view, axis, items: [], report: null, open: new Set() });
+    Object.assign(this, { host, view, axis, items: [], verdicts: [], me: null, open: new Set() });
     axis.addEventListener("change", () => this.show());
   }
 
@@ -66,6 +67,20 @@ export class FindingList {
     this.show();
   }
 
+  /** verdicts of people as from the API; me: who is asking. */
+  setVerdicts(items, me) {
+    const now = JSON.stringify([items, me]);
+    if (now === this.heard) return;
+    Object.assign(this, { verdicts: items, me, heard: now });
+    this.show();
+  }
+
+  /** A verdict that was just given, in the place of that person's one before. */
+  #onVerdict(v) {
+    const before = this.verdicts.map((s) => (s.key_id === v.key_id && s.finding_id === v.finding_id ? { ...s, is_current: false } : s));
+    this.setVerdicts([v, ...before], this.me);
+  }
+
   #card(finding) {
     const [from, to] = [finding.start_utc_us / 1e6, finding.end_utc_us / 1e6];
     const tone = TONES[finding.severity] ?? "";
@@ -75,7 +90,7 @@ export class FindingList {
     const who = finding.source === "aircraft" ? "aircraft" : "hub";
     details.append(
       h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}${likely}`)),
-      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
+      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots"), verdicts(finding, this.verdicts, this.me, (v) => this.#onVerdict(v))),
     );
     return details;
   }
