@@ -97,7 +97,7 @@ let trouble = false;
 
 function watch(path, query, id, show) {
   return poll(path, {
-    everyMs: 10000,
+    everyMs: 30000,
     query: () => query,
     onData(page) {
       if (trouble) byId("trouble").replaceChildren();
