@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agent.lean import give_back
 from agent.models_trial import Trial, trial_from
 from shared.errors import Refused
 from shared.scoring import MAX_BUNDLE_BYTES, Bundle, packaged_bundle, read_bundle
@@ -93,13 +94,13 @@ class Shelf:
         while isinstance(found, str):
             trouble = "; ".join(filter(None, (trouble, found)))
             choice = choice.withdrawn()
-            found = (packaged_bundle(), None) if choice.stage == "packaged" else self._try(choice)
+            found = (self.load(None), None) if choice.stage == "packaged" else self._try(choice)
         return Loaded(choice, *found, trouble)
 
     def load(self, digest: bytes | None) -> Bundle:
         """A bundle, checked. OSError, Refused."""
         if digest is None:
-            return packaged_bundle()
+            return _slim(packaged_bundle())
         with self._path(digest).open("rb") as file:
             return self.check(file.read(MAX_BUNDLE_BYTES + 1), digest)
 
@@ -108,7 +109,7 @@ class Shelf:
         bundle = read_bundle(data, self._keys)
         if bundle.digest != digest:
             raise Refused("bundle_digest", f"{bundle.digest.hex()} instead of {digest.hex()}")
-        return bundle
+        return _slim(bundle)
 
     def put(self, digest: bytes, data: bytes) -> None:
         """Put a checked bundle on disk. OSError."""
@@ -185,3 +186,10 @@ def _digest(text: str | None) -> bytes | None:
 
 def _hex(digest: bytes | None) -> str | None:
     return None if digest is None else digest.hex()
+
+
+def _slim(bundle: Bundle) -> Bundle:
+    """The bundle without what only an analysis needs, and without what loading it left behind."""
+    bundle.let_go()
+    give_back()
+    return bundle

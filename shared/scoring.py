@@ -45,8 +45,9 @@ MAX_EVIDENCE = 8
 RANKS = 4
 """How many of the largest ratios, whichever features they are of, the kinds' forest is given besides."""
 _RECEIVER = ("gps_satellites", "gps_fix", "gps_hdop", "gps_hacc", "gps_sacc")
-_FAMILIES = ["receiver" if f.signal in _RECEIVER else f.signal.split("_")[0].rstrip("2") for f in FEATURES]
-FAMILY: NDArray[np.intp] = np.array([sorted(set(_FAMILIES)).index(f) for f in _FAMILIES])
+_FAMILY_OF = ["receiver" if f.signal in _RECEIVER else f.signal.split("_")[0].rstrip("2") for f in FEATURES]
+FAMILIES: tuple[str, ...] = tuple(sorted(set(_FAMILY_OF)))
+FAMILY: NDArray[np.intp] = np.array([FAMILIES.index(f) for f in _FAMILY_OF])
 """Of each feature: signals of one family look at the same thing."""
 _HIGH = np.array([f.side in ("high", "both") for f in FEATURES])
 _LOW = np.array([f.side in ("low", "both") for f in FEATURES])
@@ -130,6 +131,10 @@ class Bundle:
         ):
             raise ValueError("classes, kinds or calibration")
         self._knots = knots
+
+    def let_go(self) -> None:
+        """Drop the ONNX bytes, 5 MB, where nobody explains findings by them (onnxruntime keeps them too)."""
+        self.onnx = self._session._model_bytes = b""
 
     def nominal(self, aircraft: str) -> Nominal | None:
         """What is nominal for a class (copter, plane, helicopter, quadplane); None when the model does not know it."""
