@@ -48,7 +48,8 @@ def facts(channels: Channels, in_flight: NDArray[np.bool_]) -> Vector:
     n = int(in_flight.sum())
     flat = {name: c.get(name, np.full(n, np.nan)) for name in _NEEDED if name not in ("motor_output_us", "motor_rpm")}
     speed = flat["groundspeed_mps"]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an output or a rotor that says nothing
         hover, cruise = speed < _HOVER_MPS, speed > _CRUISE_MPS
         outputs = _outputs(c.get("motor_output_us"), flat["throttle_pct"], hover, cruise)
         found = [*_motion(flat, speed, hover, cruise), *outputs, *_rotors(c.get("motor_rpm"))]
@@ -147,9 +148,7 @@ def _largest_group(levels: Array) -> tuple[int, float]:
 
 
 def _middle(x: Array) -> Array:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an output that gave no pulse
-        return np.asarray(np.nanmedian(x, axis=0))
+    return np.asarray(np.nanmedian(x, axis=0))
 
 
 def _mean(x: Array) -> float:
