@@ -12,14 +12,16 @@ import pytest
 from hub.ingest.table_rows import RowTypes
 from hub.store.rows import use_rows
 from hub.store.tenant import tenant
+from hub.worker.analysis import Analyst
 from hub.worker.maintenance import maintain
 from hub.worker.settle import Settled, settle
 from shared.features import FEATURES
 from shared.frames import Frames
 from shared.ids import new_id
+from shared.scoring import packaged_bundle
 from tests.fix_fleet import Hub, Recorder
 from tests.fix_model_flights import MOTOR_STOPS_S
-from tests.integration.test_models_in_the_hub import fly
+from tests.integration.test_models_in_the_hub import fly, work
 
 
 @dataclass
@@ -105,3 +107,14 @@ def test_a_failed_motor_is_proposed_to_be_seen_to_once(flown: Flown) -> None:
     assert flown.rows("SELECT reason, state, proposed, priority FROM work_orders") == [
         ("finding:motor_fail", "open", True, "CRITICAL")
     ]
+
+
+def test_the_worker_does_all_this_after_the_analysis(ingest_hub: Hub, motor_failure: Frames) -> None:
+    r = ingest_hub.new_recorder()
+    session, envelopes = fly(r, motor_failure)
+    ingest_hub.pipeline.handle(r.arrivals(envelopes))
+    with ingest_hub.database.connect("dbx_worker") as conn:
+        work(ingest_hub, conn, Analyst(packaged_bundle()))
+    assert ingest_hub.rows(r.org_id, "SELECT session_id FROM flight_rollups") == [(session,)]
+    spans = ingest_hub.rows(r.org_id, "SELECT DISTINCT start_us, end_us FROM findings ORDER BY 1, 2")
+    assert spans and ingest_hub.rows(r.org_id, "SELECT start_us, end_us FROM finding_vectors ORDER BY 1, 2") == spans
