@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.modes import vehicle_class
-from shared.aircraft_type import CLASSES, TypeModel, facts
+from shared.aircraft_type import ABSENT, CLASSES, OUTPUTS, TypeModel, facts
 from shared.channels import GRID_HZ
 from shared.features import airframe
 from shared.signals import Channels, flying
@@ -40,7 +40,10 @@ def detect(vehicle_type: int, channels: Channels, model: TypeModel) -> AircraftT
     if flying_s < _LEAST_S or (said not in (*CLASSES, "unknown") and not _flew(channels)):
         confidence = 0.0 if said == "unknown" else SAID
         return AircraftType(said, confidence, f"MAV_TYPE {vehicle_type}; {flying_s:.0f} s of flight to judge by")
-    probability = model.probabilities(facts(channels, in_flight)[None])[0]
+    found = facts(channels, in_flight)
+    if (found[: OUTPUTS.stop] == ABSENT).all():
+        return AircraftType(said, 0.0 if said == "unknown" else SAID, f"MAV_TYPE {vehicle_type}; no speeds, no outputs")
+    probability = model.probabilities(found[None])[0]
     return _named(said, vehicle_type, probability, flying_s)
 
 

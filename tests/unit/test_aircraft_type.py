@@ -56,6 +56,12 @@ def test_without_a_flight_the_autopilot_is_believed_a_little(types: TypeModel) -
     assert detect(0, {}, types).confidence == 0
 
 
+def test_a_flight_that_tells_neither_speeds_nor_outputs_settles_nothing(types: TypeModel) -> None:
+    bare = {"armed": np.ones(600), "alt_rel_m": np.full(600, 20.0)}
+    assert (detect(HELI, bare, types).name, detect(HELI, bare, types).confidence) == ("helicopter", 0.6)
+    assert detect(0, bare, types).confidence == 0
+
+
 def test_a_rover_that_drives_fast_is_no_aeroplane(types: TypeModel) -> None:
     driving = cruise() | {"alt_rel_m": np.full(900, 0.4)}
     assert detect(ROVER, driving, types).name == "rover"
