@@ -73,14 +73,15 @@ def _train(args: argparse.Namespace) -> int:
     print(f"reading {args.data} ...", file=sys.stderr)
     flights = read_flights(args.data)
     kinds = {f.fault for f in flights if f.fault}
+    feedback = []
     for path in args.with_feedback:
         examples, left_out = read_feedback(path, kinds)
         print(f"{path}: {len(examples)} verdicts, {left_out} left out", file=sys.stderr)
-        flights += examples
+        feedback += examples
     print(
         f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr
     )
-    bundle, manifest, _ = train(flights, key, datetime.datetime.now(datetime.UTC))
+    bundle, manifest, _ = train(flights, key, datetime.datetime.now(datetime.UTC), feedback)
     args.out.write_bytes(bundle)
     print(json.dumps(describe(manifest) | {"bundle_bytes": len(bundle)}, indent=2))
     return 0

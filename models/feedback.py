@@ -5,7 +5,8 @@ organisation are a site of their own, so that no figure is measured on what a mo
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import numpy as np
 
 from models.dataset import CLASSES, Flight
 from shared.features import FEATURE_VERSION, FEATURES, HOP_S
+from shared.scoring import Nominal
 
 MOST_LINE_BYTES = 4 << 20
+MOST_WIDER, _BEYOND = 3.0, 1.2
+"""What rejected findings may widen a nominal range by; how far they end below the threshold."""
 _SEVERITY = 0.5
 """A person says that there was a fault, not how severe it was."""
 
@@ -57,3 +61,22 @@ def _example(said: Any, kinds: Collection[str], number: int) -> Flight | None:
         kind if is_fault else "", _SEVERITY if is_fault else 0.0, "", "" if is_fault else "feedback",
         (0, int(end_us[-1])) if is_fault else None, end_us, vectors, np.ones(len(vectors), bool),
     )  # fmt: skip
+
+
+def widen(limits: Mapping[str, Nominal], feedback: Sequence[Flight]) -> dict[str, Nominal]:
+    """Nominal ranges that reach as far as rejected findings did, so that those are not raised again; each at most
+    MOST_WIDER of what labelled flights say, so that no verdict blinds the model to a quantity."""
+    wider = dict(limits)
+    for flight in feedback:
+        if flight.fault or flight.aircraft not in wider:
+            continue
+        nominal = wider[flight.aircraft]
+        known = limits[flight.aircraft]
+        off = (flight.vectors - nominal.medians) * (_BEYOND / nominal.threshold)
+        above, below = (np.fmax.reduce(x, axis=0, initial=0.0) for x in (off, -off))
+        wider[flight.aircraft] = replace(
+            nominal,
+            high=np.fmax(nominal.high, np.minimum(above, MOST_WIDER * known.high)).astype(np.float32),
+            low=np.fmax(nominal.low, np.minimum(below, MOST_WIDER * known.low)).astype(np.float32),
+        )
+    return wider

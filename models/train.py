@@ -13,6 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 from models.dataset import Flight
 from models.evaluate import CRITICAL, RULE, Evaluation, choose_threshold, cross_validate, out_of_site, scores_by
 from models.export import library_versions, pack, parity, to_onnx
+from models.feedback import widen
 from models.kinds import fit_kinds
 from models.limits import fit_limits
 from shared.features import FEATURE_VERSION, HOP_S, NAMES
@@ -25,15 +26,16 @@ KNOTS = 12
 
 
 def train(
-    flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datetime
+    flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datetime, feedback: Sequence[Flight] = ()
 ) -> tuple[bytes, dict[str, Any], Evaluation]:
     """(signed bundle, its manifest, the held-out evaluation). ValueError when a class has no healthy flight, or ONNX and
-    scikit-learn differ."""
+    scikit-learn differ. feedback: verdicts on findings; thresholds and figures rest on the labelled flights alone."""
     seen_by = out_of_site(flights)
     threshold = choose_threshold(flights, scores_by(flights, seen_by))
     evaluation = cross_validate(flights)
-    limits = fit_limits(flights, threshold, CRITICAL * threshold)
-    forest = fit_kinds(flights, seen_by)
+    limits = widen(fit_limits(flights, threshold, CRITICAL * threshold), feedback)
+    confirmed = [f for f in feedback if f.fault and f.aircraft in limits]
+    forest = fit_kinds([*flights, *confirmed], [*seen_by, *[limits] * len(confirmed)])
     onnx = to_onnx(forest, len(NAMES) + RANKS)
     inputs = np.concatenate([kind_inputs(ratios(f.vectors[f.flying], limits[f.aircraft])) for f in flights])
     manifest = {
@@ -50,7 +52,7 @@ def train(
         "calibration": calibrate(flights, scores_by(flights, seen_by)),
         "persistence": {"windows": RULE.windows, "of": RULE.of, "quiet_s": RULE.quiet_s},
         "parity": parity(forest, onnx, inputs),
-        "data": data_card(flights),
+        "data": data_card(flights) | {"feedback": dict(Counter(f.fault or "rejected" for f in feedback))},
         "metrics": evaluation.summary(),
         "libraries": library_versions(),
     }

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.feedback import read_feedback
+from models.dataset import Flight
+from models.feedback import MOST_WIDER, read_feedback, widen
 from shared.features import FEATURE_VERSION, FEATURES
+from shared.scoring import Nominal, ratios, score_of
 
 KINDS = {"motor_fail", "vibration"}
 
@@ -58,6 +60,35 @@ def test_what_cannot_be_learnt_from_is_left_out(tmp_path: Path, more: dict[str, 
 def test_what_is_no_example_is_refused_with_its_line(tmp_path: Path, more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="line 2"):
         read(tmp_path, line(), line(**more))
+
+
+def nominal() -> dict[str, Nominal]:
+    ones = np.ones(len(FEATURES), np.float32)
+    return {"copter": Nominal(0 * ones, ones, ones, 0.8, 1.3)}
+
+
+def example(tmp_path: Path, verdict: str, value: float) -> Flight:
+    ((flight,), _) = read(tmp_path, line(verdict=verdict, vectors=[[value] * len(FEATURES)] * 3))
+    assert isinstance(flight, Flight)
+    return flight
+
+
+@pytest.mark.parametrize("value", [2.0, -2.0])
+def test_what_was_rejected_is_not_raised_again(tmp_path: Path, value: float) -> None:
+    flight = example(tmp_path, "rejected", value)
+    before, after = nominal()["copter"], widen(nominal(), [flight])["copter"]
+    assert score_of(ratios(flight.vectors, before)).min() > before.threshold
+    assert score_of(ratios(flight.vectors, after)).max() < after.threshold
+
+
+def test_no_number_of_verdicts_blinds_the_model(tmp_path: Path) -> None:
+    flights = [example(tmp_path, "rejected", v) for v in (2.0, 50.0, 1e6)]
+    assert widen(nominal(), flights)["copter"].high.max() <= MOST_WIDER
+
+
+def test_a_confirmed_finding_widens_nothing(tmp_path: Path) -> None:
+    after = widen(nominal(), [example(tmp_path, "confirmed", 9.0)])["copter"]
+    assert after.high.max() == 1
 
 
 json_values = st.recursive(
