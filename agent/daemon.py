@@ -22,9 +22,12 @@ from agent.companion import Companion
 from agent.directives import Refusal, policy_from
 from agent.findings import FindingEngine
 from agent.https import HttpsUplink
+from agent.hub_https import HubHttps
 from agent.identity import Identity
 from agent.imports_thread import ImportsThread
 from agent.link import LinkReader
+from agent.models import Models
+from agent.models_shelf import Shelf
 from agent.offload import Offload
 from agent.offload_handover import take_over
 from agent.pipeline import HURRIED_BYTES, Pipeline, clock_name
@@ -32,13 +35,13 @@ from agent.recorder import Recorder
 from agent.recorder_clock import machine_boot, now_us
 from agent.repeated import Repeated
 from agent.sending import Outbox
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, FindingsSettings
 from agent.source import LinkSource, LogSource
 from agent.uplink import Uplink
 from agent.version import VERSION
 from agent.waiting import Now
 from shared.errors import Refused
-from shared.scoring import load_bundle, packaged_bundle, read_keys
+from shared.scoring import load_bundle, read_keys
 from shared.stopping import stop_on_signals
 from shared.topics import Lane
 
@@ -89,6 +92,8 @@ class Daemon:
         if self.log_source is not None:
             self.log_source.skip(self.recorder.state.position)
         self.uplink = self._make_uplink()
+        self.models = self._make_models()
+        self.engine = self.models.engine if self.models else make_engine(settings.findings)
         self.pipeline = self._make_pipeline()
         self.offload = self.pipeline.offload = self._make_offload()
 
@@ -133,12 +138,27 @@ class Daemon:
         companion = Companion(self.source.send, self.settings.link.rate_profile)
         pipeline = Pipeline(
             self.source, self.recorder, self.clock, int(self.settings.link.lost_after_s * 1e6), companion,
-            make_engine(self.settings.findings.bundle), self.settings.findings.statustext,
+            self.engine, self.settings.findings.statustext, self.models,
         )  # fmt: skip
         version = recovery.remembered(self.recorder.store, "directive")
-        pipeline.directive_version = version if isinstance(version, int) else 0
+        known = version if isinstance(version, int) else 0
+        pipeline.directive_version = max(known, self.models.newest_version if self.models else 0)
         pipeline.is_hub_live = lambda: self.uplink is not None and self.uplink.is_live
         return pipeline
+
+    def _make_models(self) -> Models | None:
+        """None where the settings name a bundle of their own, or none, or when none can be loaded."""
+        if self.settings.findings.bundle != "packaged":
+            return None
+        try:
+            shelf = Shelf(self.settings.data_dir, trusted_keys(self.settings.findings.release_keys))
+            loaded = shelf.open()
+        except (OSError, Refused, ImportError, ValueError) as e:
+            log.warning("no model can be loaded", extra={"error": str(e)})
+            return None
+        if loaded.trouble:
+            log.error("another model than chosen", extra={"why": loaded.trouble, "model": loaded.active.name})
+        return Models(shelf, loaded, HubHttps(self.identity, self.settings.uplink.hub_url).get)
 
     def _make_offload(self) -> Offload | None:
         """None without a link that may be written to."""
@@ -222,6 +242,8 @@ class Daemon:
 
     def _finish(self) -> None:
         self.stop.set()
+        if self.models is not None:
+            self.models.wake()
         self._join("offload")
         self.pipeline.companion.leave()
         self._end_link.set()
@@ -255,6 +277,9 @@ class Daemon:
         if self.offload is not None:
             offload = self.offload
             self._thread("offload", lambda: offload.run(self.stop))
+        if self.models is not None and self.uplink is not None:
+            models = self.models
+            self._thread("models", lambda: models.run(self.stop))
         self._thread("health", self._health)
         tell_service_manager("READY=1")
 
@@ -316,9 +341,16 @@ class Daemon:
             "unreceipted_oldest_s": uplink.unreceipted_oldest_s if uplink else 0,
             "store_bytes": recorder.store.size_bytes(),
             "quota_bytes": recorder.policy.quota_bytes, "write_trouble": recorder.write_failed, "fatal": self.fatal,
-            "offload": self.offload.status() if self.offload else None,
+            "models": self._model_status(), "offload": self.offload.status() if self.offload else None,
             "disk_bytes_per_hour": int((written_bytes() - self._written_at_start) / hours),
         } | asdict(recorder.totals)  # fmt: skip
+
+    def _model_status(self) -> dict[str, Any] | None:
+        """None: no findings on board."""
+        if self.models is not None:
+            return self.models.status()
+        bundle = self.engine.active.bundle if self.engine else None
+        return {"model": bundle.name, "digest": bundle.digest.hex(), "stage": "own"} if bundle else None
 
     def _write_status(self, is_running: bool) -> None:
         path = self.settings.data_dir / STATUS_FILE
@@ -340,14 +372,20 @@ class Daemon:
         }  # fmt: skip
 
 
-def make_engine(bundle: str) -> FindingEngine | None:
-    """The engine for a bundle file, the packaged one ("packaged"), or None (""). Said once when it cannot be had."""
-    if not bundle:
+def trusted_keys(further: str) -> list[bytes]:
+    """The release keys of the program and those of a file of one's own. OSError, ValueError."""
+    return read_keys() + (read_keys(further) if further else [])
+
+
+def make_engine(wanted: FindingsSettings) -> FindingEngine | None:
+    """The engine for a bundle file, or None (""). Said once when it cannot be had."""
+    bundle = wanted.bundle
+    if bundle in ("", "packaged"):
         log.info("no model bundle: no findings on board")
         return None
     try:
-        return FindingEngine(packaged_bundle() if bundle == "packaged" else load_bundle(bundle, read_keys()))
-    except (OSError, Refused, ImportError) as e:
+        return FindingEngine(load_bundle(bundle, trusted_keys(wanted.release_keys)))
+    except (OSError, Refused, ImportError, ValueError) as e:
         log.warning("model bundle unusable: no findings on board", extra={"bundle": bundle, "error": str(e)})
         return None
 

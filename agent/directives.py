@@ -1,14 +1,15 @@
-"""Directives of the hub, enacted: recording policy, capture, hold. Pure decisions; the pipeline carries them out.
+"""Directives of the hub, enacted: recording policy, capture, hold, model. The pipeline carries them out.
 
 A directive is enacted once, in order of version; an older one than the last is superseded. Each gets a DirectiveReport.
 Bodies (all keys optional unless said):
   recording_policy  record "always"|"armed", live_interval_s, backlog_interval_s
   capture           before_s, after_s (default 30 each): seal at once, keep that span until the hub has it
   hold              session (16 bytes, needed), held (default true)
+  model             digest (hex), stage "shadow"|"canary"|"fleet", size (all needed): answered once it is in force
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import cbor2
 
@@ -29,13 +30,27 @@ class Refusal(Exception):
     why: str
 
 
-def enact(recorder: Recorder, directive: Directive, last_version: int, now: Now) -> int:
-    """Carry a directive out and report it; returns the newest version enacted."""
+class ModelTaker(Protocol):
+    """agent.models.Models: what is needed of it here."""
+
+    def is_pending(self, version: int) -> bool: ...
+    def take(self, recorder: Recorder, directive: Directive, now: Now) -> None: ...
+
+
+def enact(
+    recorder: Recorder, directive: Directive, last_version: int, now: Now, models: ModelTaker | None = None
+) -> int:
+    """Carry a directive out and report it; returns the newest version enacted. A `model` is reported by `models`."""
+    if directive.kind == "model" and models is not None and models.is_pending(directive.version):
+        return max(last_version, directive.version)
     if directive.version <= last_version:
         if directive.version < last_version:
             _report(recorder, directive, "superseded", f"version {last_version} is in force", now)
         return last_version
     try:
+        if directive.kind == "model":
+            _model(recorder, directive, models, now)
+            return directive.version
         enactment = {"recording_policy": _policy, "capture": _capture, "hold": _hold}.get(directive.kind)
         if enactment is None:
             raise Refusal(f"this agent does not know {directive.kind[:40]!r}")
@@ -89,3 +104,9 @@ def _hold(recorder: Recorder, directive: Directive, now: Now) -> None:
         raise Refusal("session: 16 bytes; held: true or false")
     holds = recorder.holds | {session} if is_held else recorder.holds - {session}
     recorder.set_holds(holds, _made(directive, "enacted", "", now), now)
+
+
+def _model(recorder: Recorder, directive: Directive, models: ModelTaker | None, now: Now) -> None:
+    if models is None:
+        raise Refusal('released models are not taken here: [findings] bundle is not "packaged", or cannot be loaded')
+    models.take(recorder, directive, now)

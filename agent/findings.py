@@ -1,58 +1,65 @@
-"""Findings on board: the last ten seconds of channels, scored once a second while the aircraft flies.
+"""Findings on board: the last seconds of channels, judged once a second while the aircraft flies.
 
-Pure: frames and times come in, findings go out. Nothing is computed on the ground.
+Pure: frames and times come in, findings go out. Nothing is computed on the ground. The features are computed once; the
+active model judges them, and beside it another one that is on trial (`agent.models`), whose findings are only counted.
 """
 
 import itertools
 import uuid
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.columns import columns_of
+from agent.judge import Judge
+from agent.models_trial import Trial
+from firmware_bridge.columns import FrameColumns, columns_of
 from firmware_bridge.grid import MAX_TICKS, TICK_US, Carry, ChannelGrid, GridInput, carry_of, to_grid
+from firmware_bridge.sensed import SENSED_SOURCES, SensedReader
 from firmware_bridge.sources import SOURCES
 from firmware_bridge.vehicle import Vehicle, VehicleTracker
-from shared.channels import CHANNELS
-from shared.features import (
-    FLYING_SHARE,
-    HOP_S,
-    WINDOW_TICKS,
-    Vector,
-    airframe,
-    flying_ticks,
-    window_features,
-)
+from shared.features import HOP_S, FeatureStream, Vector, airframe
 from shared.frames import Frames
-from shared.persistence import Persistence
 from shared.records import Finding
-from shared.scoring import Bundle, Nominal
-from shared.timeline import Stored, physical
+from shared.scoring import Bundle
+from shared.timeline import physical
 
-_SOURCE_IDS = frozenset(s.msgid for s in SOURCES)
+_SOURCE_IDS = frozenset(s.msgid for s in SOURCES) | frozenset(SENSED_SOURCES)
 _HOP_US = HOP_S * 1_000_000
+_LIFT = "motor_output_us"
 
 
 class FindingEngine:
-    """Watches one vehicle. `scored` counts windows, `newest_score` is the last one's (None on the ground)."""
+    """Watches one vehicle. `active` judges and its findings are raised; `other`, where there is one, is compared."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, other: Bundle | None = None, trial: Trial | None = None) -> None:
         self._tracker = VehicleTracker()
-        self.scored = 0
         self._was_armed = False
-        self._session: uuid.UUID | None = None
+        self.use(bundle, other, trial)
+
+    def use(self, bundle: Bundle, other: Bundle | None = None, trial: Trial | None = None) -> None:
+        """Judge by this bundle from now on, beside another one. Not in flight: what is open is forgotten."""
+        self.active = Judge(bundle)
+        self.other = None if other is None else Judge(other)
+        self.trial = trial or Trial()
         self._reset()
 
+    @property
+    def scored(self) -> int:
+        """Vectors that the active model judged."""
+        return self.active.scored
+
     def _reset(self) -> None:
-        self.newest_score: float | None = None
-        self._ring = _Ring()
+        self._session: uuid.UUID | None = None
         self._carry: Carry | None = None
         self._covered_us: int | None = None
-        self._aircraft = ""
-        self._watch: Persistence | None = None
-        self._vectors: deque[tuple[int, Vector]] = deque(maxlen=self._bundle.rule.of)
+        self._begin_flight()
+
+    def _begin_flight(self) -> None:
+        """What is known of the flight's own past begins anew (also behind a hole in the data)."""
+        self._sensed = SensedReader()
+        self._stream = FeatureStream()
+        self._next_us: int | None = None
+        self._lift = _Lift()
 
     def update(
         self, frames: Frames, vehicle: tuple[int, int] | None, armed: bool, session: uuid.UUID | None,
@@ -61,119 +68,120 @@ class FindingEngine:
         """Take the frames since the last call, up to `until_us` (recorder's clock; None: the last frame's time).
 
         vehicle: (sysid, compid) of the autopilot. armed, session: now, at the end of these frames. Called about once a
-        second; frames of many seconds at once give what as many calls would. Disarmed, or a class of aircraft that the
-        model does not know: nothing, and the window begins anew.
+        second; frames of many seconds at once give what as many calls would. Disarmed, another flight, or a class of
+        aircraft that the model does not know: what was open ends, and the flight's past begins anew.
         """
-        known = self._follow(frames, vehicle)
+        ended = self._follow(frames, vehicle, session)
+        known = self._known()
         is_due, self._was_armed = armed or self._was_armed, armed
         if known is None or not is_due:
-            self._reset()
-            return []
+            return ended + self.finish()
         self._session = session or self._session
-        grid = self._grid(frames, known, until_us)
-        findings = []
-        for first, last in _seconds(grid.tick_us):
-            part = {name: values[first:last] for name, values in grid.values.items()}
-            self._ring.push(grid.tick_us[first:last], part)
-            if int(grid.tick_us[last - 1]) % _HOP_US == 0:
-                found = self._score(known)
-                findings += [found] if found else []
-        return findings
+        columns = columns_of(frames, _SOURCE_IDS)
+        grid, cut = self._grid(frames, columns, known, until_us)
+        sensed = self._sensed.read(columns, (known.sysid, known.compid), grid.tick_us)
+        found = ended + cut + self._look(known, grid.tick_us, {**physical(grid.values), **sensed})
+        return found if armed else found + self.finish()
 
-    def _follow(self, frames: Frames, address: tuple[int, int] | None) -> Vehicle | None:
-        """The vehicle at the address, when the model knows its class."""
-        if address != self._tracker.latched:
+    def finish(self) -> list[Finding]:
+        """The flight, or this process, is over: what was open ends."""
+        ended = self._end()
+        self._reset()
+        return ended
+
+    def _follow(self, frames: Frames, address: tuple[int, int] | None, session: uuid.UUID | None) -> list[Finding]:
+        """Hear the vehicle at the address; what ends because it is another one, or another flight."""
+        is_other = address != self._tracker.latched
+        is_new_flight = session is not None and self._session not in (None, session)
+        ended = self.finish() if is_other or is_new_flight else []
+        if is_other:
             self._tracker = VehicleTracker(latched=address)
-            self._was_armed, self._session = False, None
-            self._reset()
-        if address is None:
-            return None
-        self._tracker.update(frames)
-        vehicle = self._tracker.vehicle
-        is_known = vehicle is not None and self._bundle.nominal(vehicle.vehicle_class) is not None
-        return vehicle if is_known else None
+            self._was_armed = False
+        if address is not None:
+            self._tracker.update(frames)
+        return ended
 
-    def _grid(self, frames: Frames, vehicle: Vehicle, until_us: int | None) -> ChannelGrid:
-        """The new ticks. A clock that ran back, or that leapt, begins anew."""
+    def _known(self) -> Vehicle | None:
+        """The vehicle, when a model knows its class."""
+        vehicle = self._tracker.vehicle if self._tracker.latched is not None else None
+        judges = (self.active, self.other)
+        knows = vehicle is not None and any(j and j.bundle.nominal(vehicle.vehicle_class) for j in judges)
+        return vehicle if knows else None
+
+    def _grid(
+        self, frames: Frames, columns: FrameColumns, vehicle: Vehicle, until_us: int | None
+    ) -> tuple[ChannelGrid, list[Finding]]:
+        """The new ticks. A clock that ran back, or that leapt, ends what was open and begins anew."""
         newest = int(frames.time_us.max()) if len(frames) else self._covered_us or 0
         until = newest if until_us is None else max(until_us, newest)
-        start = self._covered_us
+        start, ended = self._covered_us, []
+        if start is not None and 0 < start - until <= _HOP_US:
+            until = start  # a little out of order
         if start is None or not 0 <= until - start <= MAX_TICKS * TICK_US:
-            self._reset()
+            session = self._session
+            ended = self.finish()
+            self._session = session
             start = int(frames.time_us.min()) - 1 if len(frames) else until
         item = GridInput(
-            columns_of(frames, _SOURCE_IDS), (vehicle.sysid, vehicle.compid), (start, until),
-            autopilot=vehicle.autopilot, carry=self._carry,
-        )  # fmt: skip
+            columns, (vehicle.sysid, vehicle.compid), (start, until), autopilot=vehicle.autopilot, carry=self._carry
+        )
         self._carry, self._covered_us = carry_of(item), until
-        return to_grid([item])[0]
+        return to_grid([item])[0], ended
 
-    def _score(self, vehicle: Vehicle) -> Finding | None:
-        """Score the window in the ring, if it is whole and in flight."""
-        at_us, channels = self._ring.newest_us, self._ring.values
-        is_flying = self._ring.is_full and flying_ticks(channels).mean() >= FLYING_SHARE
-        if not is_flying:
-            self.newest_score = None
-            return self._raise(at_us, None)
-        if self._aircraft != "quadplane":  # an aeroplane that has shown its lift motors stays a quadplane
-            aircraft = airframe(vehicle.vehicle_class, channels)
-            self._watch = self._watch if aircraft == self._aircraft else None
-            self._aircraft = aircraft
-        nominal = self._bundle.nominal(self._aircraft)
-        if nominal is None:
-            return None
-        vector = window_features(channels)
-        self.newest_score = self._bundle.score(vector, nominal)
-        self.scored += 1
-        self._vectors.append((at_us, vector))
-        return self._raise(at_us, self.newest_score, nominal)
+    def _look(
+        self, vehicle: Vehicle, tick_us: NDArray[np.int64], values: dict[str, NDArray[np.floating]]
+    ) -> list[Finding]:
+        """Judge all whole seconds of these ticks. Behind a hole everything begins anew."""
+        findings: list[Finding] = []
+        for first, last in _runs(tick_us):
+            if self._next_us is not None and int(tick_us[first]) != self._next_us:
+                findings += self._end()
+                self._begin_flight()
+            self._next_us = int(tick_us[last - 1]) + TICK_US
+            part = {name: x[first:last] for name, x in values.items()}
+            ends, vectors, flying = self._stream.push(part)
+            classes = self._lift.classes(vehicle.vehicle_class, part.get(_LIFT), last - first, ends)
+            for aircraft, end, vector, is_flying in zip(classes, ends.tolist(), vectors, flying.tolist(), strict=True):
+                findings += self._judge(aircraft, int(tick_us[first + end - 1]), vector, is_flying)
+        return findings
 
-    def _raise(self, at_us: int, score: float | None, nominal: Nominal | None = None) -> Finding | None:
-        if self._watch is None:
-            if nominal is None:
-                return None
-            self._watch = Persistence(nominal.threshold, nominal.critical, self._bundle.rule)
-        episode = self._watch.update(at_us, score)
-        if episode is None or nominal is None:
-            return None
-        worst = next((v for t, v in self._vectors if t == episode.peak_us), self._vectors[-1][1])
-        return self._bundle.finding(nominal, episode, worst, self._session)
+    def _judge(self, aircraft: str, at_us: int, vector: Vector, is_flying: bool) -> list[Finding]:
+        found = self.active.judge(aircraft, at_us, vector, self._session, is_flying)
+        if self.other is not None:
+            self.other.judge(aircraft, at_us, vector, self._session, is_flying)
+            if is_flying:
+                self.trial = self.trial.after(self.active.is_open, self.other.is_open)
+        return found
 
-
-def _seconds(tick_us: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The ticks cut behind each whole second and at each gap: (first, last + 1) of each part."""
-    is_last = tick_us % _HOP_US == 0
-    is_last[:-1] |= np.diff(tick_us) != TICK_US
-    edges = [0, *(np.flatnonzero(is_last) + 1).tolist(), len(tick_us)]
-    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
+    def _end(self) -> list[Finding]:
+        if self.other is not None:
+            self.trial = self.trial.ended()
+            self.other.end()
+        return self.active.end()
 
 
-class _Ring:
-    """The newest WINDOW_TICKS ticks of every channel, without a gap."""
+class _Lift:
+    """Whether an aeroplane is a quadplane: its outputs, over the flight so far (`shared.features.airframe`)."""
 
     def __init__(self) -> None:
-        self.newest_us = 0
-        self._count = 0
-        self.values: dict[str, NDArray[np.floating]] = {
-            c.name: np.full(
-                WINDOW_TICKS if c.size == 1 else (WINDOW_TICKS, c.size), np.nan,
-                np.float32 if c.dtype == "int16" else np.float64,
-            )
-            for c in CHANNELS
-        }  # fmt: skip
+        self._ticks = self._together = 0
 
-    @property
-    def is_full(self) -> bool:
-        return self._count >= WINDOW_TICKS
+    def classes(
+        self, vehicle_class: str, outputs: NDArray[np.floating] | None, ticks: int, ends: NDArray[np.int64]
+    ) -> list[str]:
+        """The class of aircraft at each end (ticks counted from the first of these)."""
+        if vehicle_class != "plane":
+            return [vehicle_class] * len(ends)
+        is_lift = np.zeros(ticks, bool)
+        if outputs is not None:
+            is_lift[:] = [airframe("plane", {_LIFT: row[None]}) == "quadplane" for row in outputs]
+        so_far = self._together + np.cumsum(is_lift)
+        total = self._ticks + np.arange(1, ticks + 1)
+        self._together, self._ticks = self._together + int(is_lift.sum()), self._ticks + ticks
+        return ["quadplane" if so_far[e - 1] * 2 > total[e - 1] else "plane" for e in ends.tolist()]
 
-    def push(self, tick_us: NDArray[np.int64], stored: Stored) -> None:
-        """Put at most a second of new ticks in. After a gap the window has to fill again."""
-        n = len(tick_us)
-        if int(tick_us[-1]) - self.newest_us != n * TICK_US:
-            self._count = 0
-        new = physical(stored)
-        for name, ring in self.values.items():
-            ring[:-n] = ring[n:].copy()
-            ring[-n:] = new.get(name, np.nan)
-        self._count += n
-        self.newest_us = int(tick_us[-1])
+
+def _runs(tick_us: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The ticks without a hole among them: (first, last + 1) of each run."""
+    edges = [0, *(np.flatnonzero(np.diff(tick_us) != TICK_US) + 1).tolist(), len(tick_us)]
+    return [(a, b) for a, b in itertools.pairwise(edges) if b > a]

@@ -19,6 +19,14 @@ _MOST_BYTES = 16 << 20
 _TIMEOUT_S = 30
 
 
+class HubRefuses(OSError):
+    """The hub's answer is a refusal. status: of HTTP."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the hub answered {status} {reason}")
+        self.status = status
+
+
 class HubHttps:
     """See the module. OSError: the hub cannot be reached or refuses; ValueError, KeyError: its answer is nonsense."""
 
@@ -66,4 +74,4 @@ class HubHttps:
             with urllib.request.urlopen(request, timeout=self._timeout_s, context=context) as answer:  # noqa: S310
                 return bytes(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as e:
-            raise OSError(f"the hub answered {e.code} {e.reason}") from None
+            raise HubRefuses(e.code, str(e.reason)) from None

@@ -14,6 +14,7 @@ from typing import Protocol
 from agent import directives
 from agent.clock_model import ClockModel
 from agent.companion import Companion
+from agent.models import Models
 from agent.offload import Offload
 from agent.recorder import Recorder
 from agent.recorder_clock import now_us, system_clock
@@ -41,6 +42,7 @@ class Engine(Protocol):
     def update(
         self, frames: Frames, vehicle: tuple[int, int] | None, armed: bool, session: uuid.UUID | None
     ) -> list[Finding]: ...
+    def finish(self) -> list[Finding]: ...
 
 
 class Pipeline:
@@ -48,7 +50,7 @@ class Pipeline:
 
     def __init__(
         self, source: Source, recorder: Recorder, clock: ClockModel, lost_after_us: int, companion: Companion,
-        engine: Engine | None = None, has_statustext: bool = False,
+        engine: Engine | None = None, has_statustext: bool = False, models: Models | None = None,
     ) -> None:  # fmt: skip
         self.recorder = recorder
         self.clock = clock
@@ -60,11 +62,14 @@ class Pipeline:
         self.is_hub_live: Callable[[], bool] = lambda: False
         self.companion = companion
         self.offload: Offload | None = None
+        self.models = models
         self._source = source
         self._engine = engine
         self._has_statustext = has_statustext
         self._lost_after_us = lost_after_us
         self._second: list[Frames] = []
+        self._told: uuid.UUID | None = None
+        """The finding that the pilot was told of last."""
         self._slow_s = 0.0
         self._has_ended = False
         """Whether a log was played to its end: an armed vehicle opens no session after that."""
@@ -86,13 +91,21 @@ class Pipeline:
             self.offload.look(self.watch.vehicle, self.watch.is_disarmed)
         while self.directives:
             self.directive_version = directives.enact(
-                self.recorder, self.directives.popleft(), self.directive_version, now
+                self.recorder, self.directives.popleft(), self.directive_version, now, self.models
             )  # fmt: skip
+        if self.models is not None:
+            self.models.step(self.recorder, self._is_surely_down(), now)
         self.recorder.is_live = self.is_hub_live() and not self._source.is_hurried
         if time.monotonic() - self._slow_s >= 1.0 or self._source.is_hurried:
             self._every_second(now)
         self.recorder.tick(now)
         return len(taken.frames) > 0
+
+    def _is_surely_down(self) -> bool:
+        """Whether the vehicle says that it is disarmed, and said so just now."""
+        heard_us = self.watch.heard_us
+        is_fresh = heard_us is not None and self._source.now_us() - heard_us <= self._lost_after_us
+        return self.watch.is_disarmed and self.recorder.state.session is None and is_fresh
 
     def finish(self) -> None:
         """Drain the source and put everything on disk (a session that is open goes on at the next start)."""
@@ -100,11 +113,14 @@ class Pipeline:
         self._note(taken)
         if len(taken.frames):
             self._record(taken, self._now())
+        self._every_second(self._now())
+        self._end_findings()
         self.recorder.finish(self._now())
 
     def end_of_log(self) -> bool:
         """The log is at its end."""
         self._every_second(self._now())
+        self._end_findings()
         self._has_ended = True
         return self.recorder.end_of_log(self._now())
 
@@ -207,13 +223,22 @@ class Pipeline:
         session, vehicle = self.recorder.state.session, self.watch.vehicle
         address = (vehicle.sysid, vehicle.compid) if vehicle else None
         found = engine.update(frames, address, self.watch.is_armed, session.session if session else None)
-        if not found:
-            return
+        self._raise(found, now)
+
+    def _end_findings(self) -> None:
+        """What is open ends with the log or this process."""
+        if self._engine is not None:
+            self._raise(self._engine.finish(), self._now())
+
+    def _raise(self, found: list[Finding], now: Now) -> None:
+        """Send findings, keep the data around them, and tell the pilot of those that begin."""
         for finding in found:
             self.recorder.pin(finding.start_us - PIN_US, finding.end_us + PIN_US, now)
-            if self._has_statustext:
+            if self._has_statustext and finding.finding != self._told:
                 self.companion.tell_pilot(finding.severity, f"DBX {finding.kind} {finding.score:.2f}")
-        self.recorder.report(tuple(found), now)
+            self._told = finding.finding
+        if found:
+            self.recorder.report(tuple(found), now)
 
 
 def clock_name(clock: ClockModel) -> str:

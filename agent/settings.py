@@ -95,6 +95,7 @@ class FindingsSettings:
     """The model on board."""
 
     bundle: str = _key("packaged")
+    release_keys: str = _key("")
     statustext: bool = _key(False)
 
 

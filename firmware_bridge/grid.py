@@ -6,7 +6,7 @@ channel's `stale_s` is over; nothing is interpolated. Rows exist only where the 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -60,12 +60,14 @@ class ChannelGrid:
     """tick_us: int64 [r], recorder's clock; whole multiples of 100 ms in UTC when the offset is known.
 
     values: channel -> stored integers of the channel's dtype, [r] or [r, size]; `channel.missing` where absent. A
-    channel that is absent in all rows is left out. is_cut: ticks beyond MAX_TICKS were not made.
+    channel that is absent in all rows is left out. is_cut: ticks beyond MAX_TICKS were not made. sensed: what only the
+    analysis looks at (`firmware_bridge.sensed`), where somebody read it: physical float64 [r].
     """
 
     tick_us: NDArray[np.int64]
     values: dict[str, Ints]
     is_cut: bool = False
+    sensed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def _rows_of_channels() -> dict[str, int]:

@@ -5,7 +5,7 @@ A second pass over the log, portion by portion; what is kept is the flights' gri
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,10 +17,12 @@ from firmware_bridge.log_arming import NO_ARMING
 from firmware_bridge.log_events import LogEvents
 from firmware_bridge.log_grid import State, TableGrid
 from firmware_bridge.log_rows import History
+from firmware_bridge.log_sensed import DATAFLASH_SENSED, ULOG_SENSED, TableSensed
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_sources import DATAFLASH, ULOG
 from firmware_bridge.log_survey import LogBoot, LogSession, Progress, Survey
 from firmware_bridge.log_tables import Portion
+from firmware_bridge.sensed import SENSED_SOURCES, SensedReader
 from firmware_bridge.sources import SOURCES
 from firmware_bridge.vehicle import TRACKED
 from shared.frames import Frames
@@ -29,7 +31,7 @@ PREROLL_US = 30_000_000
 """What goes before arming, as in a live session."""
 MAX_FLIGHT_EVENTS = 20_000
 _HOLE_US = 60_000_000
-_READ = TRACKED | {s.msgid for s in SOURCES} | {24}
+_READ = TRACKED | {s.msgid for s in SOURCES} | {24} | SENSED_SOURCES.keys()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,10 +92,13 @@ class _Flight:
         self.grids: list[ChannelGrid] = []
         self.events: list[Event] = []
         self.carry: Carry | None = None
+        self.sensed = SensedReader()
         sources = ULOG if survey.format == "ulog" else DATAFLASH
         self.tables = TableGrid(sources, self.first_us, self.last_us, self.offset_us)
         if self.session.why == NO_ARMING:  # as inferred as the flight itself; without it nothing in it is flying
             self.tables.tell([State("armed", np.array([self.session.start_us]), np.array([1.0]))])
+        sensed = ULOG_SENSED if survey.format == "ulog" else DATAFLASH_SENSED
+        self.table_sensed = TableSensed(sensed, self.first_us, self.last_us, self.offset_us)
 
     def is_in(self, portion: Portion) -> bool:
         """Whether the portion may hold some of the flight: it lies in the flight's boot."""
@@ -112,12 +117,14 @@ class _Flight:
             return
         covers = (max(self.covered_us, first - 1), upto)
         item = GridInput(columns, vehicle, covers, self.offset_us, autopilot, self.carry)
-        self.grids += [g for g in to_grid([item]) if len(g.tick_us)]
+        grid = to_grid([item])[0]
+        sensed = self.sensed.read(columns, vehicle, grid.tick_us)
+        self.grids += [replace(grid, sensed=sensed)] if len(grid.tick_us) else []
         self.carry, self.covered_us = carry_of(item), upto
 
     def finish(self) -> LogFlight:
         """When the log is read."""
-        grids = [*self.grids, *self.tables.finish()]
+        grids = [*self.grids, *(replace(g, sensed=self.table_sensed.read(g.tick_us)) for g in self.tables.finish())]
         self.events.sort(key=lambda e: e.at_us)
         return LogFlight(self.session, self.boot, grids, self.events, self.offset_us)
 
@@ -140,6 +147,7 @@ class _TableBoot:
         for flight in flights:
             flight.tables.tell(states)
             flight.tables.add(self.history)
+            flight.table_sensed.add(self.history)
             flight.note(events)
 
 

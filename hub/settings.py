@@ -44,6 +44,8 @@ class HubSettings:
     """Further names and addresses for the broker's server certificate."""
     max_log_mb: int = 4096
     """MiB of a log's file that may be uploaded."""
+    release_keys: str = ""
+    """File of further public keys whose model bundles may be released; empty: those of the program alone."""
     log_format: str = "text"
 
     @property
@@ -109,6 +111,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "DBX_PUBLIC_URL": ("public_url", _url("http", "https")),
     "DBX_SERVER_NAMES": ("server_names", _names),
     "DBX_MAX_LOG_MB": ("max_log_mb", _number(1, 1 << 20)),
+    "DBX_RELEASE_PUB": ("release_keys", _text),
     "DBX_LOG_FORMAT": ("log_format", _one_of("text", "json")),
 }
 DATA = "DBX_DATA"

@@ -1,4 +1,4 @@
-"""dbx models: train, evaluate, show."""
+"""dbx models: train, evaluate, show, publish, releases."""
 
 import argparse
 import datetime
@@ -33,6 +33,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER", help="holds release.key, made when absent (default: $DBX_RELEASE_KEYS or ~/.dbx-release)",
     )  # fmt: skip
     train.add_argument("--new-key", action="store_true", help="replace release.pub beside the bundle by this key's")
+    train.add_argument(
+        "--with-feedback", type=Path, action="append", default=[], metavar="FILE",
+        help="an organisation's export of verdicts on findings; may be given again",
+    )  # fmt: skip
     train.set_defaults(run=_train)
     evaluate = commands.add_parser("evaluate", help="held-out figures: each site in turn is never trained on")
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
@@ -40,12 +44,23 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="verify a bundle and print its manifest")
     show.add_argument("bundle", type=Path, nargs="?", help="default: the packaged one")
     show.set_defaults(run=_show)
+    publish = commands.add_parser("publish", help="release a signed bundle to aircraft, through the hub")
+    publish.add_argument("bundle", type=Path)
+    publish.add_argument("--stage", choices=("shadow", "canary", "fleet"), required=True)
+    publish.add_argument("--aircraft", nargs="+", default=[], metavar="A", help="names or ids (fleet: else all)")
+    publish.set_defaults(run=_publish)
+    releases = commands.add_parser("releases", help="what was released, and which aircraft run what")
+    releases.set_defaults(run=_releases)
+    for verb in (publish, releases):
+        verb.add_argument("--hub", default="", metavar="URL", help="default: $DBX_HUB_URL or http://127.0.0.1:8460")
+        verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def _train(args: argparse.Namespace) -> int:
     from models.dataset import read_flights
     from models.export import public_raw, release_key
+    from models.feedback import read_feedback
     from models.train import describe, train
 
     key = release_key(args.key_folder)
@@ -57,8 +72,16 @@ def _train(args: argparse.Namespace) -> int:
         return 1
     print(f"reading {args.data} ...", file=sys.stderr)
     flights = read_flights(args.data)
-    print(f"training on {sum(not f.fault for f in flights)} nominal of {len(flights)} flights ...", file=sys.stderr)
-    bundle, manifest = train(flights, key, datetime.datetime.now(datetime.UTC))
+    kinds = {f.fault for f in flights if f.fault}
+    feedback = []
+    for path in args.with_feedback:
+        examples, left_out = read_feedback(path, kinds)
+        print(f"{path}: {len(examples)} verdicts, {left_out} left out", file=sys.stderr)
+        feedback += examples
+    print(
+        f"training on {len(flights)} flights, {sum(not f.fault for f in flights)} of them nominal ...", file=sys.stderr
+    )
+    bundle, manifest, _ = train(flights, key, datetime.datetime.now(datetime.UTC), feedback)
     args.out.write_bytes(bundle)
     print(json.dumps(describe(manifest) | {"bundle_bytes": len(bundle)}, indent=2))
     return 0
@@ -77,9 +100,8 @@ def _settle_key(trusted: Path, public: bytes, replace: bool) -> bool:
 def _evaluate(args: argparse.Namespace) -> int:
     from models.dataset import read_flights
     from models.evaluate import cross_validate
-    from models.train import RULE
 
-    print(json.dumps(cross_validate(read_flights(args.data), RULE).summary(), indent=2))
+    print(json.dumps(cross_validate(read_flights(args.data)).summary(), indent=2))
     return 0
 
 
@@ -93,4 +115,23 @@ def _show(args: argparse.Namespace) -> int:
         print(f"refused: {e}", file=sys.stderr)
         return 1
     print(json.dumps(describe(bundle.manifest) | {"digest": bundle.digest.hex()}, indent=2))
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from models.publish import Hub
+
+    made = Hub(args.hub).publish(args.bundle, args.stage, args.aircraft)
+    text = f"{made['model']} ({made['digest'][:12]}) to {len(made['told'])} aircraft: {made['stage']}"
+    if made["not_told"]:
+        text += f"; not told, too many directives wait: {', '.join(made['not_told'])}"
+    print(json.dumps(made) if args.json else text)
+    return 1 if made["not_told"] else 0
+
+
+def _releases(args: argparse.Namespace) -> int:
+    from models.publish import Hub, lines
+
+    found = Hub(args.hub).releases()
+    print(json.dumps(found) if args.json else "\n".join(lines(found)))
     return 0

@@ -1,10 +1,12 @@
 """Labelled flights as feature vectors: a folder with `labels.csv` and the telemetry logs that it names.
 
-Of a label only this is read: class, site, whether and when a fault was injected. File names, SIM* messages and what
-the autopilot says in words never become features.
+Of a label only this is read: class, airframe, site, whether and when which fault was injected and how severe, and when the
+aircraft touched the ground. File names, SIM* messages and what the autopilot says in words never become features.
 """
 
 import csv
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,54 +14,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.channels import log_channels
-from shared.features import flight_features, flying_windows
+from shared.features import Vector, flight_features
 
 CLASSES = {"copter": "copter", "plane": "plane", "heli": "helicopter", "quadplane": "quadplane"}
 """`vehicle` of labels.csv -> class of aircraft."""
+SEVERE = 0.8
+"""Severity from which a fault counts as severe."""
+_ONSET_US = 700_000
+"""Vectors that end so soon after a fault began hold next to nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
-    """One flight's windows. fault: its kind, '' for a nominal flight; fault_us: its exact begin and end, us UTC.
+    """One flight's vectors. fault: its kind, '' for a nominal flight; fault_us: its exact begin and end, us UTC.
 
-    end_us: int64 [w], when each window ended, us UTC; vectors: float32 [w, features]; flying: bool [w].
+    end_us: int64 [w], when each vector ends, us UTC; vectors: float32 [w, features]; flying: bool [w], until the first
+    contact with the ground after a fault.
     """
 
     name: str
     aircraft: str
+    airframe: str
     site: str
     fault: str
+    severity: float
+    detail: str
+    hard_negative: str
     fault_us: tuple[int, int] | None
     end_us: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    vectors: Vector
     flying: NDArray[np.bool_]
 
     def healthy(self) -> NDArray[np.bool_]:
-        """[w]: windows in flight without a fault: of a flight with one, those that ended before it began."""
-        return self.flying if self.fault_us is None else self.flying & (self.end_us < self.fault_us[0])
+        """[w]: in flight without a fault: of a flight with one, before it began."""
+        return self.flying if self.fault_us is None else self.flying & (self.end_us <= self.fault_us[0])
 
-    def faulty(self, grace_us: int = 15_000_000) -> NDArray[np.bool_]:
-        """[w]: windows in flight that ended in the fault or up to `grace_us` after it."""
+    def faulty(self) -> NDArray[np.bool_]:
+        """[w]: in flight and in the fault."""
+        if self.fault_us is None:
+            return np.zeros(len(self.flying), bool)
+        begin, end = self.fault_us
+        return self.flying & (self.end_us > begin + _ONSET_US) & (self.end_us <= end)
+
+    def since_fault(self, grace_us: int = 10_000_000) -> NDArray[np.bool_]:
+        """[w]: in flight, from the begin of the fault to `grace_us` after its end: where an alarm is a right one."""
         if self.fault_us is None:
             return np.zeros(len(self.flying), bool)
         begin, end = self.fault_us
         return self.flying & (self.end_us > begin) & (self.end_us <= end + grace_us)
 
 
-def read_flights(folder: str | Path) -> list[Flight]:
+def read_flights(folder: str | Path, processes: int = 2) -> list[Flight]:
     """All flights of the folder, in the order of labels.csv. OSError, KeyError: the folder is not as described."""
     root = Path(folder)
     with (root / "labels.csv").open(newline="", encoding="utf-8") as labels:
-        return [_read(root, row) for row in csv.DictReader(labels)]
+        rows = list(csv.DictReader(labels))
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(_read, [root] * len(rows), rows, chunksize=8))
 
 
 def _read(root: Path, row: dict[str, str]) -> Flight:
     tick_us, channels = log_channels(root / row["tlog"])
-    ends, vectors = flight_features(channels)
+    ends, vectors, flying = flight_features(channels)
     fault_us = None
+    end_us = tick_us[ends - 1] if len(ends) else np.zeros(0, np.int64)
     if row["fault"]:
-        fault_us = (int(row["fault_start_utc_us"]), int(row["fault_end_utc_us"] or tick_us[-1]))
+        begin = int(row["fault_start_utc_us"])
+        fault_us = (begin, int(row["fault_end_utc_us"]) if row["fault_end_utc_us"] else int(tick_us[-1]))
+        if row["ground_contact_boot_s"]:
+            flying = flying & (end_us <= int(row["boot_utc_us"]) + int(float(row["ground_contact_boot_s"]) * 1e6))
     return Flight(
-        row["flight"], CLASSES[row["vehicle"]], row["site"], row["fault"], fault_us,
-        tick_us[ends - 1], vectors, flying_windows(channels),
+        row["flight"], CLASSES[row["vehicle"]], row["frame"], row["site"], row["fault"], float(row["severity"] or 0),
+        row["detail"], row["hard_negative"], fault_us, end_us, vectors, flying,
     )  # fmt: skip
+
+
+def sites(flights: list[Flight]) -> Iterator[tuple[str, list[Flight], list[Flight]]]:
+    """(site, the flights elsewhere, the flights there), each site in turn."""
+    for site in sorted({f.site for f in flights}):
+        yield site, [f for f in flights if f.site != site], [f for f in flights if f.site == site]

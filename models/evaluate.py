@@ -1,99 +1,153 @@
-"""Honest figures: every site is held out once; neither the model nor its thresholds have seen it."""
+"""Honest figures: every site is held out once; ranges, threshold and forest have not seen it."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.alarms import Limits, alarms, calibrate
-from models.dataset import Flight
-from models.forest import fit
-from shared.persistence import Rule, Scores
+import numpy as np
+from numpy.typing import NDArray
 
-PER_HOUR = 1.0
-"""False alarms per flight hour that the threshold of a class may raise on the healthy windows it is chosen on."""
+from models.dataset import SEVERE, Flight, sites
+from models.kinds import Ranges, fit_kinds, kind_of
+from models.limits import fit_limits
+from shared.persistence import Episode, Rule, episodes
+from shared.scoring import ratios, score_of
+
+PER_HOUR = 0.5
+"""False alarms per flight hour that the threshold may raise on the healthy vectors that it is chosen on."""
+CRITICAL = 1.6
+"""The critical limit as a multiple of the threshold: there one vector is enough."""
+RULE = Rule()
+KIND_VECTORS = 5
+"""Vectors from an episode's begin on that its kind is named by."""
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one flight: false alarms (at, feature names), and of its fault: found, kind, delay."""
+
+    flight: Flight
+    false_alarms: list[Episode]
+    healthy_s: int
+    is_found: bool = False
+    kind: str = ""
+    kind_probability: float = 0.0
+    delay_s: float = 0.0
 
 
 @dataclass(slots=True)
-class Tally:
-    """healthy_s: flight seconds without a fault. found, of: faults raised while they lasted, by (class, kind).
-    delays_s: from the begin of each fault that was found to its first finding."""
+class Evaluation:
+    """The outcomes of all flights, each by a model that never saw its site."""
 
-    healthy_s: int = 0
-    false_alarms: int = 0
-    healthy_flights: int = 0
-    clean_flights: int = 0
-    found: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    delays_s: list[float] = field(default_factory=list)
-    of: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-
-    def add(self, flight: Flight, scores: Scores, limits: Limits, rule: Rule) -> None:
-        healthy = flight.healthy()
-        false = len(alarms(flight.end_us, scores, healthy, limits, rule))
-        self.healthy_s += int(healthy.sum())
-        self.false_alarms += false
-        if not flight.fault:
-            self.healthy_flights += 1
-            self.clean_flights += not false
-            return
-        kind = (flight.aircraft, flight.fault)
-        self.of[kind] += 1
-        raised = alarms(flight.end_us, scores, flight.faulty(), limits, rule)
-        self.found[kind] += bool(raised)
-        if raised and flight.fault_us:
-            self.delays_s.append((raised[0] - flight.fault_us[0]) / 1e6)
+    outcomes: list[Outcome] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """As JSON-ready figures."""
-        hours = self.healthy_s / 3600
+        hours = sum(o.healthy_s for o in self.outcomes) / 3600
+        faults = [o for o in self.outcomes if o.flight.fault]
+        severe = [o for o in faults if o.flight.severity >= SEVERE]
+        alarms = sum(len(o.false_alarms) for o in self.outcomes)
         return {
             "healthy_hours": round(hours, 2),
-            "false_alarms": self.false_alarms,
-            "false_alarms_per_hour": round(self.false_alarms / hours, 2) if hours else None,
-            "nominal_flights": self.healthy_flights,
-            "nominal_flights_without_alarm": self.clean_flights,
-            "faults": sum(self.of.values()),
-            "faults_found": sum(self.found.values()),
-            "median_delay_s": round(statistics.median(self.delays_s), 1) if self.delays_s else None,
-            "by_class": self._by(0),
-            "by_kind": self._by(1),
+            "false_alarms": alarms,
+            "false_alarms_per_hour": round(alarms / hours, 2) if hours else None,
+            "nominal_flights": sum(not o.flight.fault for o in self.outcomes),
+            "nominal_flights_with_alarm": sum(bool(o.false_alarms) for o in self.outcomes if not o.flight.fault),
+            "all": _found(faults),
+            "severe": _found(severe),
+            "by_class": _by(faults, "aircraft"),
+            "by_kind": _by(faults, "fault"),
+            "confusion": _confusion(faults),
         }
 
-    def _by(self, part: int) -> dict[str, list[int]]:
-        groups: dict[str, list[int]] = {}
-        for kind, total in sorted(self.of.items()):
-            pair = groups.setdefault(kind[part], [0, 0])
-            pair[0] += self.found[kind]
-            pair[1] += total
-        return dict(sorted(groups.items()))
 
-
-def out_of_site(flights: Sequence[Flight]) -> list[Scores]:
-    """The scores of each flight by a model that never saw its site."""
-    models = {site: fit([f for f in flights if f.site != site]) for site in sorted({f.site for f in flights})}
-    return [models[f.site].scores(f) for f in flights]
-
-
-def thresholds(flights: Sequence[Flight], scores: Sequence[Scores], rule: Rule) -> dict[str, Limits]:
-    """Limits per class, on all windows of the flights that are healthy (those before a fault too)."""
+def _found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    found = [o for o in outcomes if o.is_found]
+    named = sum(o.kind == o.flight.fault for o in found)
     return {
-        aircraft: calibrate(
-            [(f.end_us, s, f.healthy()) for f, s in zip(flights, scores, strict=True) if f.aircraft == aircraft],
-            PER_HOUR, rule,
+        "faults": len(outcomes),
+        "found": len(found),
+        "share": round(len(found) / len(outcomes), 3) if outcomes else None,
+        "right_kind_of_found": round(named / len(found), 3) if found else None,
+        "median_delay_s": round(statistics.median(o.delay_s for o in found), 1) if found else None,
+    }
+
+
+def _by(outcomes: Sequence[Outcome], what: str) -> dict[str, str]:
+    names = sorted({getattr(o.flight, what) for o in outcomes})
+    groups = {n: [o for o in outcomes if getattr(o.flight, what) == n] for n in names}
+    return {n: f"{sum(o.is_found for o in g)} of {len(g)}" for n, g in groups.items()}
+
+
+def _confusion(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
+    return {
+        fault: dict(
+            Counter(o.kind if o.is_found else "missed" for o in outcomes if o.flight.fault == fault).most_common()
         )
-        for aircraft in sorted({f.aircraft for f in flights})
-    }  # fmt: skip
+        for fault in sorted({o.flight.fault for o in outcomes})
+    }
 
 
-def cross_validate(flights: Sequence[Flight], rule: Rule) -> Tally:
-    """Each site in turn: model and thresholds from the others alone (thresholds by leaving each of those out again)."""
-    tally = Tally()
-    for site in sorted({f.site for f in flights}):
-        others = [f for f in flights if f.site != site]
-        limits = thresholds(others, out_of_site(others), rule)
-        model = fit(others)
-        for flight in flights:
-            if flight.site == site:
-                tally.add(flight, model.scores(flight), limits[flight.aircraft], rule)
-    return tally
+def out_of_site(flights: Sequence[Flight]) -> list[Ranges]:
+    """For each flight the nominal ranges by the flights of other sites."""
+    by_site: dict[str, Ranges] = {site: fit_limits(others) for site, others, _ in sites(list(flights))}
+    return [by_site[f.site] for f in flights]
+
+
+def scores_by(flights: Sequence[Flight], ranges: Sequence[Ranges]) -> list[Scores]:
+    """Scores of every vector of each flight."""
+    return [score_of(ratios(f.vectors, r[f.aircraft])) for f, r in zip(flights, ranges, strict=True)]
+
+
+def choose_threshold(flights: Sequence[Flight], scores: Sequence[Scores]) -> float:
+    """The lowest threshold with at most PER_HOUR false alarms an hour on the healthy vectors; 0.01 steps."""
+    hours = sum(int(f.healthy().sum()) for f in flights) / 3600
+    low, high = 50, 500
+    while low < high:
+        middle = (low + high) // 2
+        count = sum(len(_alarms(f, s, f.healthy(), middle / 100)) for f, s in zip(flights, scores, strict=True))
+        low, high = (low, middle) if count <= PER_HOUR * hours else (middle + 1, high)
+    return low / 100
+
+
+def _alarms(flight: Flight, scores: Scores, looked_at: NDArray[np.bool_], threshold: float) -> list[Episode]:
+    return episodes(flight.end_us, scores, looked_at, threshold, CRITICAL * threshold, RULE)
+
+
+def judge(flight: Flight, scores: Scores, ranges: Ranges, forest: Any, threshold: float) -> Outcome:
+    """What a model makes of one flight."""
+    healthy = flight.healthy()
+    false = _alarms(flight, scores, healthy, threshold)
+    raised = _alarms(flight, scores, flight.since_fault(), threshold)
+    if flight.fault_us is None or not raised:
+        return Outcome(flight, false, int(healthy.sum()))
+    first = raised[0]
+    began = int(np.searchsorted(flight.end_us, first.first_us))
+    kind, probability = kind_of(forest, ratios(flight.vectors[began : began + KIND_VECTORS], ranges[flight.aircraft]))
+    onset = _raised_at(flight, scores, first, threshold)
+    return Outcome(flight, false, int(healthy.sum()), True, kind, probability, (onset - flight.fault_us[0]) / 1e6)
+
+
+def _raised_at(flight: Flight, scores: Scores, episode: Episode, threshold: float) -> int:
+    """When the episode was raised: its second hit, or its first critical one."""
+    hits = np.flatnonzero((scores > threshold) & (flight.end_us >= episode.first_us))
+    if scores[hits[0]] > CRITICAL * threshold or len(hits) < RULE.windows:
+        return int(flight.end_us[hits[0]])
+    return int(flight.end_us[hits[RULE.windows - 1]])
+
+
+def cross_validate(flights: Sequence[Flight]) -> Evaluation:
+    """Each site in turn: ranges, threshold and forest from the others alone."""
+    result = Evaluation()
+    for _, others, held_out in sites(list(flights)):
+        inner = out_of_site(others)
+        threshold = choose_threshold(others, scores_by(others, inner))
+        forest, limits = fit_kinds(others, inner), fit_limits(others)
+        for flight, scores in zip(held_out, scores_by(held_out, [limits] * len(held_out)), strict=True):
+            result.outcomes.append(judge(flight, scores, limits, forest, threshold))
+            result.scores.append(scores / threshold)
+    return result

@@ -1,4 +1,4 @@
-"""The forest as ONNX, and proof that it computes what scikit-learn computes."""
+"""The kinds' forest as ONNX, and proof that it computes what scikit-learn computes; the signed bundle."""
 
 import hashlib
 import importlib.metadata
@@ -12,7 +12,7 @@ import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import ExtraTreesClassifier
 
 from shared.envelope import BUNDLE_TYPE, seal
 from shared.ids import key_id
@@ -22,20 +22,22 @@ PARITY_LIMIT = 1e-5
 LIBRARIES = ("numpy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime")
 
 
-def to_onnx(forest: IsolationForest, ranks: int) -> bytes:
-    """ONNX with input "tail" float32 [n, ranks] and output "score_samples" [n, 1], the negated anomaly score."""
-    inputs = [("tail", FloatTensorType([None, ranks]))]
-    model = convert_sklearn(forest, "edge", inputs, target_opset=OPSET, options={id(forest): {"score_samples": True}})
-    return bytes(model.SerializeToString())
+def to_onnx(forest: ExtraTreesClassifier, width: int, name: str = "ratios") -> bytes:
+    """ONNX with input `name` float32 [n, width] and output "probabilities" float32 [n, classes]."""
+    inputs = [(name, FloatTensorType([None, width]))]
+    options = {id(forest): {"zipmap": False}}
+    return bytes(convert_sklearn(forest, "edge", inputs, target_opset=OPSET, options=options).SerializeToString())
 
 
-def parity(forest: IsolationForest, onnx: bytes, inputs: np.ndarray[Any, np.dtype[np.float32]]) -> float:
-    """Largest difference between scikit-learn's and ONNX's scores. ValueError above PARITY_LIMIT."""
+def parity(
+    forest: ExtraTreesClassifier, onnx: bytes, inputs: np.ndarray[Any, np.dtype[np.float32]], name: str = "ratios"
+) -> float:
+    """Largest difference between scikit-learn's and ONNX's probabilities. ValueError above PARITY_LIMIT."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    found = session.run(["score_samples"], {"tail": inputs})[0].ravel()
-    difference = float(np.abs(found - forest.score_samples(inputs)).max())
+    found = session.run(["probabilities"], {name: inputs})[0]
+    difference = float(np.abs(found - forest.predict_proba(inputs)).max())
     if difference > PARITY_LIMIT:
         raise ValueError(f"ONNX and scikit-learn differ by {difference:.2g}, at most {PARITY_LIMIT:g} is allowed")
     return difference

@@ -3,32 +3,41 @@
 import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 
-from models.alarms import Limits
 from models.dataset import Flight
-from models.evaluate import cross_validate, out_of_site, thresholds
+from models.evaluate import CRITICAL, RULE, Evaluation, choose_threshold, cross_validate, out_of_site, scores_by
 from models.export import library_versions, pack, parity, to_onnx
-from models.forest import RANKS, SAMPLES, TREES, fit
-from shared.features import FEATURE_VERSION, HOP_S, NAMES, WINDOW_S
-from shared.persistence import Rule
-from shared.scoring import FORMAT, Nominal, deviations, tail
+from models.feedback import widen
+from models.kinds import fit_kinds
+from models.limits import fit_limits
+from shared.features import FEATURE_VERSION, HOP_S, NAMES
+from shared.scoring import FORMAT, RANKS, Nominal, kind_inputs, ratios
 
-MODEL, VERSION = "edge", "1"
-RULE = Rule()
+MODEL, VERSION = "edge", "2"
+KIND_SURE = 0.2
+"""A kind less probable than this is not named: the finding is a novelty."""
+KNOTS = 12
 
 
-def train(flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datetime) -> tuple[bytes, dict[str, Any]]:
-    """(signed bundle, its manifest). ValueError when a class has no nominal flight, or ONNX and scikit-learn differ."""
-    model = fit(flights)
-    limits = thresholds(flights, out_of_site(flights), RULE)
-    metrics = cross_validate(flights, RULE).summary()
-    onnx = to_onnx(model.forest, RANKS)
-    inputs = np.concatenate([tail(deviations(f.vectors, model.nominal[f.aircraft]), RANKS)[1] for f in flights])
+def train(
+    flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datetime, feedback: Sequence[Flight] = ()
+) -> tuple[bytes, dict[str, Any], Evaluation]:
+    """(signed bundle, its manifest, the held-out evaluation). ValueError when a class has no healthy flight, or ONNX and
+    scikit-learn differ. feedback: verdicts on findings; thresholds and figures rest on the labelled flights alone."""
+    seen_by = out_of_site(flights)
+    threshold = choose_threshold(flights, scores_by(flights, seen_by))
+    evaluation = cross_validate(flights)
+    limits = widen(fit_limits(flights, threshold, CRITICAL * threshold), feedback)
+    confirmed = [f for f in feedback if f.fault and f.aircraft in limits]
+    forest = fit_kinds([*flights, *confirmed], [*seen_by, *[limits] * len(confirmed)])
+    onnx = to_onnx(forest, len(NAMES) + RANKS)
+    inputs = np.concatenate([kind_inputs(ratios(f.vectors[f.flying], limits[f.aircraft])) for f in flights])
     manifest = {
         "format": FORMAT,
         "model": MODEL,
@@ -36,25 +45,41 @@ def train(flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datet
         "trained_utc": now.isoformat(timespec="seconds"),
         "feature_version": FEATURE_VERSION,
         "features": list(NAMES),
-        "window_s": WINDOW_S,
         "hop_s": HOP_S,
-        "ranks": RANKS,
-        "trees": TREES,
-        "samples": SAMPLES,
-        "classes": {a: _class(replace(n, **limits[a]._asdict())) for a, n in model.nominal.items()},
+        "classes": {aircraft: _class(nominal) for aircraft, nominal in limits.items()},
+        "kinds": [str(k) for k in forest.classes_],
+        "kind_sure": KIND_SURE,
+        "calibration": calibrate(flights, scores_by(flights, seen_by)),
         "persistence": {"windows": RULE.windows, "of": RULE.of, "quiet_s": RULE.quiet_s},
-        "parity": parity(model.forest, onnx, inputs),
-        "data": data_card(flights),
-        "metrics": metrics,
+        "parity": parity(forest, onnx, inputs),
+        "data": data_card(flights) | {"feedback": dict(Counter(f.fault or "rejected" for f in feedback))},
+        "metrics": evaluation.summary(),
         "libraries": library_versions(),
     }
-    return pack(manifest, onnx, key), manifest
+    return pack(manifest, onnx, key), manifest, evaluation
+
+
+def calibrate(flights: Sequence[Flight], scores: Sequence[NDArray[np.float64]]) -> list[list[float]]:
+    """[[score, probability of a fault], ...], both ascending: isotonic over out-of-site scores, every flight alike."""
+    x, y, w = [], [], []
+    for flight, score in zip(flights, scores, strict=True):
+        for rows, is_fault in ((flight.healthy(), 0.0), (flight.faulty(), 1.0)):
+            if rows.any():
+                x.append(score[rows])
+                y.append(np.full(int(rows.sum()), is_fault))
+                w.append(np.full(int(rows.sum()), 1 / rows.sum()))
+    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+    curve.fit(np.concatenate(x), np.concatenate(y), sample_weight=np.concatenate(w))
+    knots = np.quantile(np.concatenate(x), np.linspace(0, 1, KNOTS))
+    knots = np.unique(np.concatenate([knots, [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0]]))
+    return [[round(float(k), 4), round(float(p), 4)] for k, p in zip(knots, curve.predict(knots), strict=True)]
 
 
 def _class(nominal: Nominal) -> dict[str, Any]:
     return {
         "medians": nominal.medians.astype("<f4").tobytes(),
-        "scales": nominal.scales.astype("<f4").tobytes(),
+        "high": nominal.high.astype("<f4").tobytes(),
+        "low": nominal.low.astype("<f4").tobytes(),
         "threshold": nominal.threshold,
         "critical": nominal.critical,
     }
@@ -62,15 +87,16 @@ def _class(nominal: Nominal) -> dict[str, Any]:
 
 def data_card(flights: Sequence[Flight]) -> dict[str, Any]:
     """What the model was trained and calibrated on."""
-    nominal = [f for f in flights if not f.fault]
     return {
         "source": "labelled simulated flights of official ArduPilot 4.6.3 firmware",
         "flights": len(flights),
-        "trained_on": dict(Counter(f.aircraft for f in nominal)),
-        "trained_hours": round(sum(int(f.healthy().sum()) for f in nominal) / 3600, 2),
-        "calibrated_hours": round(sum(int(f.healthy().sum()) for f in flights) / 3600, 2),
+        "by_class": dict(Counter(f.aircraft for f in flights)),
+        "by_airframe": dict(Counter(f.airframe for f in flights)),
+        "faults": dict(Counter(f.fault for f in flights if f.fault)),
+        "hard_negatives": dict(Counter(f.hard_negative for f in flights if f.hard_negative)),
+        "healthy_hours": round(sum(int(f.healthy().sum()) for f in flights) / 3600, 2),
         "sites": sorted({f.site for f in flights}),
-        "limits": "simulation is cleaner than flight; thresholds rest on few hours; no PX4, no real airframe",
+        "limits": "simulation is cleaner than flight; nominal ranges rest on few hours; no PX4, no real airframe",
     }
 
 
@@ -78,9 +104,5 @@ def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest for people and JSON: without the arrays."""
     hidden = {"features", "classes", "onnx_sha256"}
     shown = {k: v for k, v in manifest.items() if k not in hidden}
-    shown["features"] = len(manifest["features"])
-    shown["classes"] = {
-        name: Limits(round(body["threshold"], 4), round(body["critical"], 4))._asdict()
-        for name, body in manifest["classes"].items()
-    }
-    return shown
+    classes = {n: {k: c[k] for k in ("threshold", "critical")} for n, c in manifest["classes"].items()}
+    return shown | {"features": len(manifest["features"]), "classes": classes}

@@ -119,3 +119,40 @@ CHANNELS: tuple[Channel, ...] = (
 BY_NAME: dict[str, Channel] = {c.name: c for c in CHANNELS}
 GRID_HZ = 10
 """Rows per second of the derived telemetry grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """A quantity that only the analysis reads (`shared.signals`): physical floats, never stored, not append-only.
+
+    low, high: plausible physical range; a value outside it is absent.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    meaning: str
+
+
+SENSED: tuple[Sensed, ...] = (
+    *(Sensed(f"gyro_{a}_radps", "rad/s", -70, 70, f"first gyroscope, body {a}") for a in "xyz"),
+    *(Sensed(f"gyro2_{a}_radps", "rad/s", -70, 70, f"second gyroscope, body {a}") for a in "xyz"),
+    *(Sensed(f"acc2_{a}_mps2", "m/s2", -320, 320, f"second accelerometer, body {a}") for a in "xyz"),
+    *(Sensed(f"mag2_{a}_ut", "uT", -1600, 1600, f"second compass, body {a}") for a in "xyz"),
+    Sensed("baro_pa", "Pa", 100, 200000, "first barometer, in full resolution"),
+    Sensed("baro2_pa", "Pa", 100, 200000, "second barometer"),
+    Sensed("roll_rate_target_radps", "rad/s", -70, 70, "commanded roll rate, body"),
+    Sensed("pitch_rate_target_radps", "rad/s", -70, 70, "commanded pitch rate, body"),
+    Sensed("thrust_target", "1", -1, 1, "commanded collective thrust"),
+    Sensed("gps_lat_deg", "deg", -90, 90, "latitude of the first receiver"),
+    Sensed("gps_lon_deg", "deg", -180, 180, "longitude of the first receiver"),
+    Sensed("gps_course_deg", "deg", 0, 360, "course over ground of the first receiver"),
+    Sensed("gps_hacc_m", "m", 0, 100000, "horizontal accuracy that the receiver claims"),
+    Sensed("gps_sacc_mps", "m/s", 0, 1000, "speed accuracy that the receiver claims"),
+    Sensed("ekf_airspeed_ratio", "1", 0, 1000, "airspeed innovation test ratio"),
+    Sensed("sensors_enabled", "bits MAV_SYS_STATUS_SENSOR", 0, 4294967295, "sensors in use"),
+    Sensed("system_status", "enum MAV_STATE", 0, 8, "what the autopilot says of itself"),
+)
+ANALYSED: frozenset[str] = frozenset(BY_NAME) | {s.name for s in SENSED}
+"""Names of all that features may be made of."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "agent": ("agent.cli", "agent"),
     "hub": ("hub.cli", "hub"),
     "models": ("models.cli", "models"),
+    "analyze": ("hub.analyze", "hub"),
     "inspect": ("firmware_bridge.inspect", "agent"),
     "verify": ("hub.verify", "hub"),
     "export": ("hub.export.cli", "hub"),
@@ -39,8 +40,9 @@ usage: dbx COMMAND [options]        (each command answers --help)
   hub       the cloud side
               up ingest api worker migrate broker-files org key aircraft audit
   models    train, evaluate and package the anomaly models
-              train evaluate show
+              train evaluate show publish releases
   inspect   say what is in recorded logs, damaged ones too: inspect FILE... [--json]
+  analyze   judge the flights in recorded logs: analyze FILE... [--json] [--jobs N]
   verify    check an exported evidence file offline: verify FILE
   export    recorded logs as csv, parquet, mcap, geojson, kml, gpx: export FILE ... --format FORMAT [--private]
   doctor    check that this machine has what the demo and the tests need

@@ -1,11 +1,12 @@
-"""Features, version 1: what a window of flight looks like, as a vector of physical quantities.
+"""Features, version 2: what the last seconds of a flight look like, as a vector of physical quantities, once a second.
 
-Used alike on the aircraft, in training and in the hub. A window is WINDOW_S of channels at 10 Hz; a feature is one
-reduction of one series (shared.series) over it. A feature whose channels are absent for most of the window is NaN; the
-bundle then puts the training median in its place, so that an absent sensor says nothing either way. A change of
-meaning, order or type needs a new FEATURE_VERSION.
+Used alike on the aircraft, in training and in the hub. A feature is one reduction of one signal (`shared.signals`) over the
+newest seconds; "off" features compare with the same flight's own past (its mean in flight, up to 10 s ago), so that an
+airframe is its own nominal. A feature whose channels are absent is NaN: it says nothing either way. A change of meaning,
+order or type needs a new FEATURE_VERSION.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,151 +14,273 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from shared.channels import BY_NAME, GRID_HZ
-from shared.series import Array, Channels, Series, Windows, second_series, tick_series
+from shared.channels import ANALYSED, GRID_HZ
+from shared.signals import REACH, Array, Channels, flying, middle, signals
 
-FEATURE_VERSION = 1
-WINDOW_S = 10
-HOP_S = 1
+FEATURE_VERSION = 2
+WINDOW_S = 8
+"""The longest span that a feature reduces; findings say that they look at so much."""
 WINDOW_TICKS = WINDOW_S * GRID_HZ
+HOP_S = 1
 HOP_TICKS = HOP_S * GRID_HZ
-FLYING_SHARE = 0.9
-"""Share of a window's ticks that must be in flight for the window to be scored."""
-_PRESENT_SHARE = 0.4
-_CHUNK = 256
+FLYING_SHARE = 0.8
+"""Share of the last second's ticks that must be in flight for a vector to be scored."""
+LAG_TICKS = 60
+"""The newest ticks that are not yet part of the flight's own past."""
+LEAST_PAST_TICKS = 40
+"""Ticks in flight before "off" features say anything."""
+_PRESENT_SHARE = 0.3
 
 Vector = NDArray[np.float32]
-Reduction = Literal["mean", "std", "rms", "peak", "rise", "low"]
+Reduction = Literal["mean", "middle", "peak", "floor", "std", "off", "ratio"]
+Side = Literal["high", "low", "both"]
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One element of the vector: `reduction` of `series` over the window; unit of the value; meaning in plain words."""
+    """One element of the vector. ticks: how many of the newest it looks at. side: where it is abnormal.
+
+    reduction: mean; middle (median); peak (largest magnitude); floor (smallest magnitude); std; off (mean less the flight's own);
+    ratio (mean over the flight's own).
+    """
 
     name: str
-    series: str
+    signal: str
     reduction: Reduction
+    ticks: int
+    side: Side
     unit: str
     meaning: str
 
 
-def _f(series: str, unit: str, meaning: str, *reductions: Reduction) -> list[Feature]:
-    return [Feature(f"{series}_{r}", series, r, unit, f"{meaning}: {_WORDS[r]}") for r in reductions]
-
-
 _WORDS: dict[Reduction, str] = {
-    "mean": "mean over the window",
-    "std": "standard deviation over the window",
-    "rms": "root mean square over the window",
-    "peak": "largest magnitude in the window",
-    "rise": "change from the first to the last fifth of the window",
-    "low": "lowest value in the window",
+    "mean": "mean of the last {s} s",
+    "middle": "median of the last {s} s",
+    "peak": "largest magnitude in the last {s} s",
+    "floor": "smallest magnitude in the last {s} s",
+    "std": "standard deviation over the last {s} s",
+    "off": "mean of the last {s} s less the flight's own",
+    "ratio": "mean of the last {s} s over the flight's own",
 }
+_TICKS: dict[Reduction, int] = {"mean": 20, "middle": 80, "peak": 20, "floor": 20, "std": 50, "off": 50, "ratio": 30}
+
+
+def _f(signal: str, unit: str, meaning: str, *looks: str) -> list[Feature]:
+    """looks: "reduction side" or "reduction side ticks"."""
+    out = []
+    for look in looks:
+        reduction, side, *rest = look.split()
+        ticks = int(rest[0]) if rest else _TICKS[reduction]  # type: ignore[index]
+        words = _WORDS[reduction].format(s=f"{ticks / GRID_HZ:g}")  # type: ignore[index]
+        name = f"{signal}_{reduction}" + (f"_{ticks / GRID_HZ:g}s" if rest else "")
+        out.append(Feature(name, signal, reduction, ticks, side, unit, f"{meaning}: {words}"))  # type: ignore[arg-type]
+    return out
+
 
 FEATURES: tuple[Feature, ...] = tuple(
     f
     for group in (
-        _f("roll_error", "rad", "roll minus commanded roll", "mean", "rms", "peak"),
-        _f("pitch_error", "rad", "pitch minus commanded pitch", "mean", "rms", "peak"),
-        _f("yaw_error", "rad", "yaw minus commanded heading", "std"),
-        _f("roll_rate", "rad/s", "roll rate", "rms"),
-        _f("pitch_rate", "rad/s", "pitch rate", "rms"),
-        _f("yaw_rate", "rad/s", "yaw rate", "rms"),
-        _f("tilt", "rad", "angle of the body's down axis from the vertical", "peak"),
-        _f("mag_north", "1", "magnetic field turned to north, relative to its strength", "std", "rise"),
-        _f("mag_east", "1", "magnetic field turned to east, relative to its strength", "std", "rise"),
-        _f("mag_down", "1", "magnetic field turned to down, relative to its strength", "std", "rise"),
-        _f("mag_norm", "1", "strength of the magnetic field, relative to its mean", "std", "rise"),
-        *(_f(f"vibe_{a}", "m/s2", f"vibration, body {a}", "mean", "peak") for a in "xyz"),
-        *(_f(f"acc_{a}_rough", "m/s2", f"specific force about its 1 s mean, body {a}", "std") for a in "xyz"),
+        _f("gps_satellites", "1", "satellites used, at most 12", "mean low 15", "off low 15"),
+        _f("gps_fix", "enum GPS_FIX_TYPE", "fix type, at most 3D", "mean low 15"),
+        _f("gps_hacc", "m", "horizontal accuracy that the receiver claims, 1 to 100", "mean high 15"),
+        _f("gps_hdop", "1", "horizontal dilution of precision, 1 to 20", "mean high 15", "off high 15"),
+        _f("gps_sacc", "m/s", "speed accuracy that the receiver claims, 0.5 to 20", "mean high 15"),
+        _f("gps_jump", "m", "receiver against estimator, less the last 3 s' mean", "std high", "peak high"),
+        _f("gps_offset", "m", "receiver's position against the estimator's", "mean high"),
+        _f("gps_velocity_error", "m/s", "receiver's ground velocity less the estimator's", "mean high"),
+        _f("gps_speed_error", "m/s", "receiver's ground speed less the estimator's", "peak high"),
+        _f("gps_above_estimate", "m", "receiver's altitude above the estimator's", "off both"),
+        _f("gps_above_baro", "m", "receiver's altitude above the first barometer's", "off both"),
+        _f("gps_above_baro2", "m", "receiver's altitude above the second barometer's", "off both"),
+        _f("baro_apart", "m", "first less second barometer's height", "mean both 80", "std high 30", "off both"),
+        _f("baro_still", "share", "first barometer's reading does not change", "mean high 60"),
+        _f("baro_rough", "m", "first barometer's height against its last second", "mean high 80"),
+        _f("baro_climb_error", "m/s", "climb by the first barometer less the estimator's", "floor high", "mean both 80"),
+        _f("baro2_climb_error", "m/s", "climb by the second barometer less the estimator's", "floor high"),
+        _f("alt_climb_error", "m/s", "change of the estimator's altitude less its climb rate", "floor high", "mean both"),
+        _f("ekf_velocity", "1", "velocity innovation test ratio", "mean high 15"),
+        _f("ekf_position", "1", "position innovation test ratio", "mean high 15", "peak high 30"),
+        _f("ekf_height", "1", "height innovation test ratio", "mean high 15"),
+        _f("ekf_compass", "1", "compass innovation test ratio", "mean high 15"),
+        _f("ekf_airspeed", "1", "airspeed innovation test ratio", "mean high 15"),
         *(
-            _f(f"acc_{a}_residual", "m/s2", f"accelerometer minus change of velocity, body {a}", "mean", "std")
+            _f(f"acc_residual_{a}", "m/s2", f"first accelerometer less change of velocity, body {a}", "middle both")
+            + _f(f"acc2_residual_{a}", "m/s2", f"second accelerometer less change of velocity, body {a}", "middle both")
+            + _f(f"acc_apart_{a}", "m/s2", f"first less second accelerometer, body {a}", "middle both", "off both 50")
             for a in "xyz"
         ),
-        _f("clips", "1", "accelerometer clippings", "rise"),
-        _f("gps_fix", "enum GPS_FIX_TYPE", "fix type, at most 3D", "low"),
-        _f("gps_satellites", "1", "satellites used, at most 10", "low", "rise"),
-        _f("gps_hdop", "1", "horizontal dilution of precision, at least 1.3", "mean", "peak"),
-        _f("gps_speed_error", "m/s", "receiver's minus estimator's ground speed", "mean", "rms", "peak"),
-        _f("gps_height_error", "m", "receiver's minus estimator's altitude", "std", "rise"),
-        _f("position_error", "m/s", "change of position against velocity", "rms", "peak"),
-        _f("airspeed_error", "m/s", "airspeed minus speed through the estimated wind", "mean", "std"),
-        _f("airspeed", "m/s", "indicated airspeed", "std"),
-        _f("climb_error", "m/s", "climb rate plus downward velocity", "mean", "rms"),
-        _f("baro_climb_error", "m/s", "climb by pressure minus the estimator's", "mean", "rms", "peak"),
-        _f("alt_climb_error", "m/s", "change of altitude minus climb rate", "mean", "rms"),
-        _f("baro_height_error", "m", "height by pressure minus the estimator's altitude", "std", "rise"),
-        _f("volts", "1", "battery voltage, relative to its mean", "std", "rise", "low"),
-        _f("amps", "1", "battery current, relative to its mean", "std", "rise"),
-        _f("battery_remaining", "%", "battery remaining", "rise"),
-        _f("board_v", "V", "flight controller supply", "std"),
-        _f("throttle", "%", "throttle", "mean", "std"),
-        _f("thrust_deficit", "1", "throttle less a tenth of the climb in energy height (m/s)", "mean", "peak"),
-        _f("height_error", "m", "target minus actual altitude", "mean", "rms"),
-        _f("xtrack_error", "m", "cross-track error", "rms"),
+        _f("acc_residual", "m/s2", "first accelerometer less change of velocity", "mean high 80"),
+        _f("acc_apart", "m/s2", "first against second accelerometer", "mean high 80"),
+        _f("acc_rough", "m/s2", "first accelerometer against its last half second", "mean high 80", "off high 50"),
+        _f("gyro_apart", "rad/s", "first against second gyroscope", "mean high"),
+        *(_f(f"gyro_apart_{a}", "rad/s", f"first less second gyroscope, body {a}", "middle both", "off both 50")
+          for a in "xyz"),
+        *(_f(f"gyro_off_{a}", "rad/s", f"first gyroscope less the estimated rate, body {a}", "middle both",
+             "off both 50") for a in "xyz"),
+        _f("gyro_apart_rough", "rad/s", "first less second gyroscope against the last 2 s", "mean high 80"),
+        _f("gyro_rough", "rad/s", "first gyroscope against its last half second", "mean high 80"),
+        _f("imu_still", "share", "nothing that an inertial sensor reads changes", "mean high 20"),
         *(
-            _f(f"outputs_{g}_spread", "us", f"highest minus lowest of outputs {n}", "mean", "std")
-            + _f(f"outputs_{g}_limit", "share", f"whether one of outputs {n} is at a limit", "mean")
-            + _f(f"rotors_{g}_uneven", "1", f"spread of rotor speed per command, outputs {n}", "mean", "peak")
+            _f(f"{s}_unhealthy", "share", f"health bit of {w} not set", "mean high 15")
+            for s, w in (
+                ("gyro", "the gyroscopes"), ("accel", "the accelerometers"), ("mag", "the compass"),
+                ("ahrs", "the attitude estimate"), ("battery", "the battery"), ("rc", "the receiver"),
+                ("airspeed", "the airspeed sensor"), ("pressure", "the barometer"),
+            )
+        ),
+        _f("system_status", "enum MAV_STATE", "what the autopilot says of itself", "mean high 15"),
+        _f("mag_strength", "uT", "strength of the first compass's field", "off both"),
+        _f("mag2_strength", "uT", "strength of the second compass's field", "off both"),
+        _f("mag_north", "uT", "first compass's field turned to north", "off both"),
+        _f("mag_east", "uT", "first compass's field turned to east", "off both"),
+        _f("mag2_east", "uT", "second compass's field turned to east", "off both"),
+        _f("mag_apart", "uT", "first against second compass", "off high"),
+        _f("volts", "1", "battery voltage", "ratio low"),
+        _f("volts_step", "1", "logarithm of the battery voltage over that of 6 s ago", "mean low 10"),
+        *(_f(f"vibe_{a}", "m/s2", f"vibration, body {a}", "floor high", "mean high 80", "off high 30") for a in "xyz"),
+        _f("clipping", "1/s", "accelerometer clippings per second", "mean high"),
+        _f("throttle", "%", "throttle", "off both"),
+        _f("thrust_target", "1", "commanded thrust", "mean high 15"),
+        _f("rotor_speed", "1", "logarithm of the first rotor's speed", "off low 15"),
+        *(_f(f"output_{i}", "us", f"output {i}", "off both 15", "off both 80", "std high 30") for i in range(1, 5)),
+        *(_f(f"share_{i}", "us", f"output {i} less the mean of outputs 1-3", "off both 80") for i in range(1, 4)),
+        _f("engine_response", "1", "logarithm of the speed per command of the rotor on output 3, above 1300 us",
+           "off low 15"),
+        *(
+            _f(f"outputs_{g}_spread", "us", f"highest less lowest of outputs {n}", "mean high 10", "off high")
+            + _f(f"rotors_{g}_slowest", "1", f"logarithm of the slowest rotor's speed per command over the others', {n}",
+                 "mean low 10", "off low")
+            + _f(f"rotors_{g}_response", "1", f"logarithm of the lowest rotor speed per command, {n}", "off both 15")
             for g, n in (("a", "1-4"), ("b", "5-8"))
         ),
-        *(
-            _f(f"output_{c}", "us", f"output {i} ({c} of an aeroplane)", "std")
-            for i, c in enumerate(("roll", "pitch", "thrust", "yaw"), 1)
-        ),
-        _f("rotor_speed", "1", "speed of the first rotor, relative to its mean", "std", "rise"),
-        *(
-            _f(f"ekf_{k}", "1", f"{k} innovation test ratio", "mean", "peak")
-            for k in ("velocity", "position", "height", "compass")
-        ),
-        _f("ekf_no_position", "share", "estimator without absolute position", "rise"),
-        _f("ekf_dead_reckoning", "share", "estimator in constant position mode", "rise"),
-        *(
-            _f(f"{s}_unhealthy", "share", f"health bit of {s} not set", "rise")
-            for s in ("gyro", "accel", "mag", "pressure", "airspeed", "gps", "rc", "ahrs", "battery")
-        ),
-        _f("rc_throttle_low", "share", "throttle stick below 960 us", "mean"),
-        _f("rc_rssi", "%", "receiver signal strength", "rise"),
+        _f("roll_error", "rad", "roll less commanded roll", "mean both", "peak high"),
+        _f("pitch_error", "rad", "pitch less commanded pitch", "mean both", "peak high"),
+        _f("roll_untracked", "1", "roll rate's error over its command", "mean high 10"),
+        _f("pitch_untracked", "1", "pitch rate's error over its command", "mean high 10"),
+        _f("roll_rate", "rad/s", "roll rate", "std high"),
+        _f("pitch_rate", "rad/s", "pitch rate", "std high", "mean both 80"),
+        _f("yaw_rate", "rad/s", "yaw rate", "off both 15"),
+        _f("tilt", "rad", "angle of the body's down axis from the vertical", "peak high"),
+        _f("airspeed_error", "m/s", "airspeed less speed through the estimated wind", "mean both 80", "off both",
+           "std high"),
+        _f("energy_climb", "m/s", "change of height and speed as one height", "mean low"),
+        _f("thrust_unanswered", "1", "throttle (20 % a unit) less change of energy height (m/s)", "off high 10"),
     )
     for f in group
-)
+)  # fmt: skip
 NAMES: tuple[str, ...] = tuple(f.name for f in FEATURES)
+CONTEXT_TICKS = REACH + max(f.ticks for f in FEATURES)
+_PAST = tuple(dict.fromkeys(f.signal for f in FEATURES if f.reduction in ("off", "ratio")))
 
 
-def window_features(channels: Channels) -> Vector:
-    """The feature vector [len(FEATURES)] of one window: channel name -> float [ticks] or [ticks, size], SI units as
-    the registry says, NaN where absent. ValueError when there is no channel or their lengths differ."""
-    vector: Vector = _features({name: np.asarray(v)[None] for name, v in channels.items() if name in BY_NAME})[0]
-    return vector
+class FeatureStream:
+    """The vectors of one flight, piece by piece; how it is cut changes nothing. Ticks must follow each other without a
+    hole: begin a new stream behind one."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._context: dict[str, NDArray[np.floating]] = {}
+        self._recent = np.zeros((len(_PAST), 0))
+        self._sums = np.zeros((2, len(_PAST)))  # of the past's ticks: how many, their sum
+
+    def push(self, channels: Channels) -> tuple[NDArray[np.int64], Vector, NDArray[np.bool_]]:
+        """The next ticks: channel name -> [k] or [k, size], SI, NaN where absent.
+
+        Gives, for each whole HOP since the stream began: (tick after it, counted in these ticks; vectors [w, features];
+        whether it is in flight). ValueError when the lengths differ.
+        """
+        known = {name: np.asarray(v) for name, v in channels.items() if name in ANALYSED}
+        lengths = {len(v) for v in known.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"channels of one length are needed, not {sorted(lengths)}")
+        new = lengths.pop() if lengths else 0
+        ends = np.arange((-self._ticks) % HOP_TICKS or HOP_TICKS, new + 1, HOP_TICKS)
+        if not new:
+            return np.zeros(0, np.int64), np.zeros((0, len(FEATURES)), np.float32), np.zeros(0, bool)
+        before = self._remember(known, new)
+        wide = signals(self._context)
+        in_flight = flying(self._context)
+        past = self._past(np.stack([wide[s] for s in _PAST])[:, before:], in_flight[before:], ends)
+        self._ticks += new
+        share = _window(in_flight.astype(np.float64), before, ends, HOP_TICKS).mean(axis=1)
+        return ends, _reduce(wide, before, ends, past), share >= FLYING_SHARE
+
+    def _remember(self, known: Channels, new: int) -> int:
+        """Keep the newest ticks of every channel; how many of them are from before."""
+        before = min(self._ticks, CONTEXT_TICKS)
+        for name in {*self._context, *known}:
+            shape = np.shape(known[name] if name in known else self._context[name])[1:]
+            old = self._context.get(name)
+            kept = old[len(old) - before :] if old is not None else np.full((before, *shape), np.nan)
+            self._context[name] = np.concatenate([kept, known.get(name, np.full((new, *shape), np.nan))])
+        return before
+
+    def _past(self, values: Array, in_flight: NDArray[np.bool_], ends: NDArray[np.int64]) -> Array:
+        """The flight's own mean of each signal of _PAST at each end [S, w], of what is older than LAG_TICKS."""
+        usable = np.concatenate([self._recent, np.where(in_flight, values, np.nan)], axis=1)
+        cut = max(usable.shape[1] - LAG_TICKS, 0)
+        present = np.isfinite(usable[:, :cut])
+        steps = np.stack([present, np.where(present, usable[:, :cut], 0.0)])
+        sums = np.cumsum(np.concatenate([self._sums[:, :, None], steps], axis=2), axis=2)
+        count, total = sums[:, :, np.clip(self._recent.shape[1] + ends - LAG_TICKS, 0, cut)]
+        self._sums, self._recent = sums[:, :, -1], usable[:, cut:]
+        return np.asarray(np.where(count >= LEAST_PAST_TICKS, total / np.maximum(count, 1), np.nan))
 
 
-def flight_features(channels: Channels) -> tuple[NDArray[np.int64], Vector]:
-    """All windows of a flight, one every HOP_S from WINDOW_S on: (tick after each [w], vectors [w, features])."""
-    known = {name: np.asarray(v) for name, v in channels.items() if name in BY_NAME}
-    ticks = len(next(iter(known.values()))) if known else 0
-    ends = np.arange(WINDOW_TICKS, ticks + 1, HOP_TICKS)
-    parts = [np.zeros((0, len(FEATURES)), np.float32)]
-    for first in range(0, len(ends), _CHUNK):
-        rows = ends[first : first + _CHUNK, None] + np.arange(-WINDOW_TICKS, 0)
-        parts.append(_features({name: v[rows] for name, v in known.items()}))
-    return ends, np.concatenate(parts)
+def _window(x: Array, before: int, ends: NDArray[np.int64], ticks: int) -> Array:
+    """The last `ticks` of [T] at each end [w, ticks], NaN (False) before the stream began."""
+    padded = np.concatenate([np.full(ticks, np.nan), x])
+    return np.asarray(sliding_window_view(padded, ticks)[before + ends])
 
 
-def flying_ticks(channels: Channels) -> NDArray[np.bool_]:
-    """[ticks]: armed, and more than 1 m above home or moving faster than 3 m/s; unknown counts as not."""
-    some = np.asarray(next(iter(channels.values())))
-    absent = np.full(len(some), np.nan)
-    armed, height, speed = (np.asarray(channels.get(c, absent)) for c in ("armed", "alt_rel_m", "groundspeed_mps"))
-    return np.asarray((armed > 0.5) & ((height > 1.0) | (speed > 3.0)))
+def _reduce(wide: dict[str, Array], before: int, ends: NDArray[np.int64], past: Array) -> Vector:
+    out = np.full((len(ends), len(FEATURES)), np.nan, np.float32)
+    rows = {s: i for i, s in enumerate(_PAST)}
+    with np.errstate(all="ignore"):
+        for (ticks, reduction), columns in _PLAN.items():
+            stack = np.stack([_window(wide[FEATURES[i].signal], before, ends, ticks) for i in columns], axis=1)
+            present = np.isfinite(stack)
+            values = _REDUCE[reduction](stack, present)
+            if reduction in ("off", "ratio"):
+                own = past[[rows[FEATURES[i].signal] for i in columns]].T
+                values = values - own if reduction == "off" else values / own
+            out[:, columns] = np.where(present.mean(axis=2) >= _PRESENT_SHARE, values, np.nan)
+    out[~np.isfinite(out)] = np.nan
+    return out
 
 
-def flying_windows(channels: Channels) -> NDArray[np.bool_]:
-    """[w]: which of the windows of flight_features lie in flight."""
-    flying = flying_ticks(channels)
-    if len(flying) < WINDOW_TICKS:
-        return np.zeros(0, bool)
-    shares: NDArray[np.float64] = sliding_window_view(flying, WINDOW_TICKS)[::HOP_TICKS].mean(axis=1)
-    return shares >= FLYING_SHARE
+def _mean(x: Array, present: NDArray[np.bool_]) -> Array:
+    return np.asarray(np.where(present, x, 0).sum(axis=2) / np.maximum(present.sum(axis=2), 1))
+
+
+def _std(x: Array, present: NDArray[np.bool_]) -> Array:
+    apart = np.where(present, x - _mean(x, present)[:, :, None], 0)
+    return np.asarray(np.sqrt((apart * apart).sum(axis=2) / np.maximum(present.sum(axis=2), 1)))
+
+
+def _peak(x: Array, present: NDArray[np.bool_]) -> Array:
+    return np.asarray(np.where(present, np.abs(x), 0).max(axis=2))
+
+
+def _floor(x: Array, present: NDArray[np.bool_]) -> Array:
+    return np.asarray(np.where(present, np.abs(x), np.inf).min(axis=2))
+
+
+def _middle(x: Array, present: NDArray[np.bool_]) -> Array:
+    return middle(np.where(present, x, np.nan))
+
+
+_REDUCE: dict[Reduction, Callable[[Array, NDArray[np.bool_]], Array]] = {
+    "mean": _mean, "middle": _middle, "peak": _peak, "floor": _floor, "std": _std, "off": _mean, "ratio": _mean,
+}  # fmt: skip
+_PLAN: dict[tuple[int, Reduction], list[int]] = {}
+for _i, _feature in enumerate(FEATURES):
+    _PLAN.setdefault((_feature.ticks, _feature.reduction), []).append(_i)
+
+
+def flight_features(channels: Channels) -> tuple[NDArray[np.int64], Vector, NDArray[np.bool_]]:
+    """All vectors of a whole flight: see FeatureStream.push."""
+    return FeatureStream().push(channels)
 
 
 def airframe(vehicle_class: str, channels: Channels) -> str:
@@ -170,54 +293,3 @@ def airframe(vehicle_class: str, channels: Channels) -> str:
     with np.errstate(invalid="ignore"):
         together = (lift > 900).all(axis=1) & (lift.max(axis=1) - lift.min(axis=1) < 400)
     return "quadplane" if together.mean() > 0.5 else vehicle_class
-
-
-def _features(channels: Channels) -> Vector:
-    windows = Windows(channels)
-    out = np.full((windows.shape[0], len(FEATURES)), np.nan, np.float32)
-    with np.errstate(all="ignore"):
-        for series in (tick_series(windows), second_series(windows)):
-            _reduce(series, out)
-    return out
-
-
-def _reduce(series: Series, out: Vector) -> None:
-    """Fill the columns of `out` whose series is in `series`: one pass per reduction over all its series at once."""
-    for reduction, reduce in _REDUCE.items():
-        columns = [i for i, f in enumerate(FEATURES) if f.reduction == reduction and f.series in series]
-        if columns:
-            stack = np.stack([series[FEATURES[i].series] for i in columns], axis=1)
-            valid = np.isfinite(stack)
-            enough = valid.mean(axis=2) >= _PRESENT_SHARE
-            out[:, columns] = np.where(enough, reduce(stack, valid), np.nan)
-
-
-def _mean(x: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.asarray(np.where(valid, x, 0).sum(axis=2) / np.maximum(valid.sum(axis=2), 1))
-
-
-def _std(x: Array, valid: NDArray[np.bool_]) -> Array:
-    spread = x - _mean(x, valid)[:, :, None]
-    return _rms(spread, valid)
-
-
-def _rms(x: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.asarray(np.sqrt(_mean(x * x, valid)))
-
-
-def _peak(x: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.asarray(np.where(valid, np.abs(x), 0).max(axis=2))
-
-
-def _low(x: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.asarray(np.where(valid, x, np.inf).min(axis=2))
-
-
-def _rise(x: Array, valid: NDArray[np.bool_]) -> Array:
-    fifth = x.shape[2] // 5
-    first, last = valid[:, :, :fifth], valid[:, :, -fifth:]
-    rise = _mean(x[:, :, -fifth:], last) - _mean(x[:, :, :fifth], first)
-    return np.where(first.any(axis=2) & last.any(axis=2), rise, np.nan)
-
-
-_REDUCE = {"mean": _mean, "std": _std, "rms": _rms, "peak": _peak, "low": _low, "rise": _rise}

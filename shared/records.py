@@ -119,6 +119,30 @@ class DirectiveReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelReport:
+    """Which model bundle this aircraft runs, said when that changes and after a flight with two of them.
+
+    number: rises with each report of one agent's folder. stage: packaged, shadow, canary or fleet, of the newer of the
+    two. active, other: names of the one whose findings are raised and of the one beside it (""); digests: 32 bytes.
+    flown_s: seconds in flight that both judged; agreed_s: of those, those in which both or neither had an open finding.
+    """
+
+    type: ClassVar[str] = "model_report"
+    number: int
+    at_us: int
+    stage: str
+    active: str
+    active_digest: bytes
+    other: str = ""
+    other_digest: bytes | None = None
+    flown_s: int = 0
+    agreed_s: int = 0
+    active_findings: int = 0
+    other_findings: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LogPart:
     """A slice of a recorded log's packed form (docs/log-packing.md), in the bulk lane.
 
@@ -154,9 +178,9 @@ class LogManifest:
     hardware_ids: list[str] = field(default_factory=list)
 
 
-Record = SessionOpen | SessionClose | Gap | Finding | DirectiveReport | LogPart | LogManifest
+Record = SessionOpen | SessionClose | Gap | Finding | DirectiveReport | ModelReport | LogPart | LogManifest
 _TYPES: dict[str, type[Any]] = {
-    c.type: c for c in (SessionOpen, SessionClose, Gap, Finding, DirectiveReport, LogPart, LogManifest)
+    c.type: c for c in (SessionOpen, SessionClose, Gap, Finding, DirectiveReport, ModelReport, LogPart, LogManifest)
 }
 
 

@@ -1,9 +1,10 @@
-"""A model bundle: signed, loaded once, scores feature vectors. The only module here that needs onnxruntime.
+"""A model bundle: signed, loaded once, judges feature vectors. The only module here that needs onnxruntime.
 
 One file: a COSE_Sign1 envelope (BUNDLE_TYPE) around the CBOR map {"manifest", "onnx" (zstd)}; docs/models.md lists the
-manifest. How a vector is scored: each feature's deviation from what is nominal for the class of aircraft, in robust
-standard deviations; the largest of them, in descending order and as logarithms, go into an isolation forest. So the
-score asks how far how many quantities are from nominal, whichever they are.
+manifest. How a vector is judged: each feature's distance from its class's nominal median, as a share of the farthest that
+healthy flights went (its *ratio*; 1 = as far as healthy flights ever were). The score is the mean of the two largest
+ratios of different families of signals: one sensor that contradicts all others by far, or two quantities at once. What
+kind of fault it looks like says a forest over the ratios; where that is not sure, the kind is "novelty".
 """
 
 import hashlib
@@ -22,58 +23,79 @@ from numpy.typing import NDArray
 
 from shared.envelope import BUNDLE_TYPE, open_envelope
 from shared.errors import MALFORMED, Refused
-from shared.features import FEATURE_VERSION, NAMES, WINDOW_S, Vector
+from shared.features import FEATURE_VERSION, FEATURES, NAMES, Vector
 from shared.ids import key_id, new_id
 from shared.persistence import Episode, Rule
 from shared.records import Finding
 
 PACKAGED = Path(__file__).resolve().parent.parent / "models" / "bundles"
-EDGE_BUNDLE = PACKAGED / "edge_v1.bundle"
+EDGE_BUNDLE = PACKAGED / "edge_v2.bundle"
 RELEASE_KEYS = PACKAGED / "release.pub"
 """Public keys, one per line in hexadecimal, that sign bundles which aircraft and hub trust."""
-FORMAT = 1
-KIND = "anomaly"
-"""The kind of every finding of this model: it says that something is off, and its evidence what."""
-MAX_BUNDLE_BYTES = 1 << 20
-MAX_ONNX_BYTES = 4 << 20
-CAP = 50.0
-"""Deviations beyond this many robust standard deviations count as this many."""
-EVIDENCE_FROM = 3.0
+FORMAT = 2
+NOVELTY = "novelty"
+"""The kind of a finding that looks like no fault that the model was shown."""
+MAX_BUNDLE_BYTES = 4 << 20
+MAX_ONNX_BYTES = 32 << 20
+CAP = 20.0
+"""Ratios beyond count as this."""
+_KIND_CAP = 8.0
+EVIDENCE_FROM = 0.7
 MAX_EVIDENCE = 8
+RANKS = 4
+"""How many of the largest ratios, whichever features they are of, the kinds' forest is given besides."""
+_RECEIVER = ("gps_satellites", "gps_fix", "gps_hdop", "gps_hacc", "gps_sacc")
+_FAMILY_OF = ["receiver" if f.signal in _RECEIVER else f.signal.split("_")[0].rstrip("2") for f in FEATURES]
+FAMILIES: tuple[str, ...] = tuple(sorted(set(_FAMILY_OF)))
+FAMILY: NDArray[np.intp] = np.array([FAMILIES.index(f) for f in _FAMILY_OF])
+"""Of each feature: signals of one family look at the same thing."""
+_HIGH = np.array([f.side in ("high", "both") for f in FEATURES])
+_LOW = np.array([f.side in ("low", "both") for f in FEATURES])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nominal:
     """What is nominal for one class of aircraft.
 
-    medians, scales: float32 [features]; a scale of infinity: the feature says nothing for this class.
-    threshold: scores above it are abnormal; critical: above it by far.
+    medians, high, low: float32 [features]; high, low: how far above and below the median healthy flights went, infinity
+    where a feature says nothing for this class. threshold: scores above it are abnormal; critical: by far.
     """
 
     medians: Vector
-    scales: Vector
+    high: Vector
+    low: Vector
     threshold: float
     critical: float
 
 
-def deviations(vectors: Vector, nominal: Nominal) -> Vector:
-    """[n, features] -> signed robust standard deviations [n, features]; 0 where a feature is absent."""
+def ratios(vectors: Vector, nominal: Nominal) -> Vector:
+    """[n, features] -> signed shares of the nominal range [n, features]; 0 where a feature is absent or on a side where
+    it is never abnormal."""
     with np.errstate(invalid="ignore"):
-        z = np.where(np.isfinite(vectors), (vectors - nominal.medians) / nominal.scales, 0)
-    return np.clip(z, -CAP, CAP).astype(np.float32)
+        off = np.where(np.isfinite(vectors), vectors - nominal.medians, 0)
+        share = np.where(off > 0, off / nominal.high * _HIGH, off / nominal.low * _LOW)
+    return np.asarray(np.clip(share, -CAP, CAP), np.float32)
 
 
-def tail(z: Vector, ranks: int) -> tuple[NDArray[np.intp], Vector]:
-    """The `ranks` largest deviations of each row: (their features [n, ranks], the model's input [n, ranks]: the natural
-    logarithm of each magnitude, largest first, magnitudes below one counted as one)."""
-    magnitude = np.abs(z)
-    order = np.argsort(-magnitude, axis=1, kind="stable")[:, :ranks]
-    largest = np.take_along_axis(magnitude, order, axis=1)
-    return order, np.log(np.maximum(largest, 1)).astype(np.float32)
+def score_of(shares: Vector) -> NDArray[np.float64]:
+    """[n, features] of ratios -> [n]: mean of the two largest magnitudes of different families."""
+    magnitude = np.abs(shares).astype(np.float64)
+    rows = np.arange(len(magnitude))
+    first = magnitude.argmax(axis=1) if len(magnitude) else np.zeros(0, np.intp)
+    others = np.where(FAMILY[None, :] == FAMILY[first][:, None], 0, magnitude)
+    return np.asarray((magnitude[rows, first] + others.max(axis=1, initial=0)) / 2)
+
+
+def kind_inputs(shares: Vector) -> Vector:
+    """[n, features] of ratios -> the kinds' forest's input [n, features + RANKS]: signed logarithms of 1 + ratio, and
+    the largest whichever they are of."""
+    magnitude = np.log1p(np.minimum(np.abs(shares), _KIND_CAP))
+    largest = -np.sort(-magnitude, axis=1)[:, :RANKS]
+    return np.concatenate([np.sign(shares) * magnitude, largest], axis=1).astype(np.float32)
 
 
 class Bundle:
-    """A verified model. `manifest` is the signed map; `name` is what findings carry, e.g. "edge 1"."""
+    """A verified model. `manifest` is the signed map; `name` is what findings carry, e.g. "edge 2"."""
 
     def __init__(self, manifest: dict[str, Any], onnx: bytes, digest: bytes) -> None:
         """Refused: feature_version, bundle_malformed."""
@@ -84,7 +106,7 @@ class Bundle:
             raise
         except MALFORMED as e:
             raise Refused("bundle_malformed", str(e)[:200]) from None
-        self._session = _session(onnx, self.ranks)
+        self._session = forest_session(onnx, "ratios", len(NAMES) + RANKS)
 
     def _read(self, manifest: dict[str, Any]) -> None:
         if manifest["format"] != FORMAT:
@@ -94,62 +116,92 @@ class Bundle:
         if hashlib.sha256(self.onnx).digest() != manifest["onnx_sha256"]:
             raise Refused("bundle_malformed", "the model is not the manifest's")
         self.name = f"{manifest['model']} {manifest['version']}"
-        self.ranks = int(manifest["ranks"])
         rule = manifest["persistence"]
         self.rule = Rule(int(rule["windows"]), int(rule["of"]), float(rule["quiet_s"]))
+        self.kinds = tuple(str(k) for k in manifest["kinds"])
+        self.sure = float(manifest["kind_sure"])
         self.classes = {str(name): _nominal(body) for name, body in manifest["classes"].items()}
-        if not 1 <= self.ranks <= len(NAMES) or not self.classes:
-            raise ValueError("ranks or classes")
+        knots = np.array(manifest["calibration"], np.float64)
+        if (
+            not self.classes
+            or not self.kinds
+            or knots.ndim != 2
+            or knots.shape[1] != 2
+            or (np.diff(knots, axis=0) < 0).any()
+        ):
+            raise ValueError("classes, kinds or calibration")
+        self._knots = knots
+
+    def let_go(self) -> None:
+        """Drop the ONNX bytes, 5 MB, where nobody explains findings by them (onnxruntime keeps them too)."""
+        self.onnx = self._session._model_bytes = b""
 
     def nominal(self, aircraft: str) -> Nominal | None:
         """What is nominal for a class (copter, plane, helicopter, quadplane); None when the model does not know it."""
         return self.classes.get(aircraft)
 
     def scores(self, vectors: Vector, nominal: Nominal) -> NDArray[np.float64]:
-        """Anomaly scores [n] in (0, 1) of float32 [n, features]; higher is worse."""
+        """Scores [n], >= 0, of float32 [n, features]; higher is worse, 1 is about what healthy flights reach."""
         if vectors.ndim != 2 or vectors.shape[1] != len(NAMES):
             raise ValueError(f"vectors [n, {len(NAMES)}] are needed, not {vectors.shape}")
-        if not len(vectors):
-            return np.zeros(0)
-        return self.raw_scores(tail(deviations(vectors, nominal), self.ranks)[1])
-
-    def raw_scores(self, inputs: Vector) -> NDArray[np.float64]:
-        """Anomaly scores [n] of the forest's own inputs [n, ranks]: see `tail`."""
-        return -np.asarray(self._session.run(["score_samples"], {"tail": inputs})[0], np.float64).ravel()
+        return score_of(ratios(vectors, nominal))
 
     def score(self, vector: Vector, nominal: Nominal) -> float:
-        """Anomaly score of one feature vector [features]."""
+        """Score of one feature vector [features]."""
         return float(self.scores(vector[None], nominal)[0])
 
+    def probability(self, scores: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """Calibrated probability of a fault, given that such flights as the model was shown are looked at."""
+        return np.asarray(np.interp(scores, self._knots[:, 0], self._knots[:, 1]))
+
+    def kind_probabilities(self, vectors: Vector, nominal: Nominal) -> NDArray[np.float64]:
+        """[n, kinds]: which of `kinds` the vectors look like, should they be of a fault."""
+        if not len(vectors):
+            return np.zeros((0, len(self.kinds)))
+        inputs = kind_inputs(ratios(vectors, nominal))
+        return np.asarray(self._session.run(["probabilities"], {"ratios": inputs})[0], np.float64)
+
+    def kind(self, vectors: Vector, nominal: Nominal) -> tuple[str, float]:
+        """(kind, its probability) of an episode's vectors [n, features], weighted by their scores; NOVELTY when unsure."""
+        weights = np.minimum(self.scores(vectors, nominal), CAP)
+        if not len(vectors) or weights.sum() <= 0:
+            return NOVELTY, 0.0
+        mean = (self.kind_probabilities(vectors, nominal) * weights[:, None]).sum(axis=0) / weights.sum()
+        best = int(mean.argmax())
+        return (self.kinds[best] if mean[best] >= self.sure else NOVELTY), float(mean[best])
+
     def evidence(self, vector: Vector, nominal: Nominal) -> list[dict[str, Any]]:
-        """The features that stand out, worst first: feature, value, nominal (median), weight (signed deviations)."""
-        z = deviations(vector[None], nominal)[0]
-        worst = [int(i) for i in np.argsort(-np.abs(z), kind="stable")[:MAX_EVIDENCE]]
+        """The features that stand out, worst first: feature, value, nominal (median), weight (signed ratio)."""
+        share = ratios(vector[None], nominal)[0]
+        worst = [int(i) for i in np.argsort(-np.abs(share), kind="stable")[:MAX_EVIDENCE]]
         return [
             {
                 "feature": NAMES[i],
                 "value": _short(vector[i]),
                 "nominal": _short(nominal.medians[i]),
-                "weight": round(float(z[i]), 1),
+                "weight": round(float(share[i]), 2),
             }
             for i in worst
-            if abs(z[i]) >= EVIDENCE_FROM
+            if abs(share[i]) >= EVIDENCE_FROM
         ]
 
     def severity(self, score: float, nominal: Nominal) -> str:
         """warning, or critical from the class's second threshold on."""
         return "critical" if score >= nominal.critical else "warning"
 
-    def finding(self, nominal: Nominal, episode: Episode, worst: Vector, session: uuid.UUID | None) -> Finding:
-        """The record of an episode; `worst` is the vector of its worst window."""
+    def finding(
+        self, nominal: Nominal, episode: Episode, vectors: Vector, worst: Vector, session: uuid.UUID | None,
+        finding_id: uuid.UUID | None = None,
+    ) -> Finding:  # fmt: skip
+        """The record of an episode. vectors: its first seconds', which name the kind; worst: its worst one's."""
         return Finding(
-            finding=new_id(),
+            finding=finding_id or new_id(),
             session=session,
-            kind=KIND,
+            kind=self.kind(vectors, nominal)[0],
             severity=self.severity(episode.score, nominal),
             score=round(episode.score, 4),
-            threshold=round(nominal.threshold, 4),
-            start_us=episode.first_us - WINDOW_S * 1_000_000,
+            threshold=nominal.threshold,
+            start_us=episode.first_us,
             end_us=episode.last_us,
             model=self.name,
             feature_version=FEATURE_VERSION,
@@ -158,12 +210,22 @@ class Bundle:
 
 
 def load_bundle(path: str | Path, trusted_keys: Sequence[bytes]) -> Bundle:
-    """Verify and load a bundle signed by one of the raw Ed25519 public keys.
+    """Verify and load a bundle file signed by one of the raw Ed25519 public keys.
 
     Refused: those of shared.envelope, bundle_malformed, feature_version. OSError when the file cannot be read.
     """
+    with Path(path).open("rb") as file:
+        return read_bundle(file.read(MAX_BUNDLE_BYTES + 1), trusted_keys)
+
+
+def read_bundle(data: bytes, trusted_keys: Sequence[bytes]) -> Bundle:
+    """The same for a bundle's bytes."""
+    return Bundle(*open_bundle(data, trusted_keys))
+
+
+def open_bundle(data: bytes, trusted_keys: Sequence[bytes]) -> tuple[dict[str, Any], bytes, bytes]:
+    """(manifest, ONNX model, envelope digest) of a verified bundle, whatever it models. Refused as load_bundle."""
     found = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in trusted_keys}
-    data = Path(path).read_bytes()
     opened = open_envelope(data, found.get, BUNDLE_TYPE, MAX_BUNDLE_BYTES)
     try:
         body = cbor2.loads(opened.payload)
@@ -175,7 +237,7 @@ def load_bundle(path: str | Path, trusted_keys: Sequence[bytes]) -> Bundle:
         raise Refused("bundle_malformed", str(e)[:200]) from None
     except MALFORMED as e:
         raise Refused("bundle_malformed", str(e)[:200]) from None
-    return Bundle(manifest, onnx, opened.digest)
+    return manifest, onnx, opened.digest
 
 
 def read_keys(path: str | Path = RELEASE_KEYS) -> list[bytes]:
@@ -190,16 +252,20 @@ def packaged_bundle() -> Bundle:
 
 
 def _nominal(body: Mapping[str, Any]) -> Nominal:
-    medians, scales = (np.frombuffer(body[k], "<f4").astype(np.float32) for k in ("medians", "scales"))
+    medians, high, low = (np.frombuffer(body[k], "<f4").astype(np.float32) for k in ("medians", "high", "low"))
     threshold, critical = float(body["threshold"]), float(body["critical"])
-    shapes = medians.shape == scales.shape == (len(NAMES),)
-    if not shapes or not np.isfinite(medians).all() or not (scales > 0).all() or not 0 < threshold <= critical:
+    shapes = medians.shape == high.shape == low.shape == (len(NAMES),)
+    positive = bool((high > 0).all() and (low > 0).all()) if shapes else False
+    if not positive or not np.isfinite(medians).all() or not 0 < threshold <= critical:
         raise ValueError("nominal values of the wrong shape or range")
-    return Nominal(medians, scales, threshold, critical)
+    return Nominal(medians, high, low, threshold, critical)
 
 
-def _session(onnx: bytes, ranks: int) -> Any:
-    """One thread, no memory arena: the aircraft's memory counts for more than microseconds."""
+def forest_session(onnx: bytes, name: str, width: int) -> Any:
+    """A session of a forest with the input `name` [n, width] and the output "probabilities". Refused: bundle_malformed.
+
+    One thread, no memory arena: the aircraft's memory counts for more than microseconds.
+    """
     import onnxruntime  # loaded only where a model is: 30 MB
 
     options = onnxruntime.SessionOptions()
@@ -211,7 +277,7 @@ def _session(onnx: bytes, ranks: int) -> Any:
     except Exception as e:  # onnxruntime raises many kinds, none of them public
         raise Refused("bundle_malformed", str(e)[:200]) from None
     inputs = [(i.name, i.shape[-1]) for i in session.get_inputs()]
-    if inputs != [("tail", ranks)] or "score_samples" not in {o.name for o in session.get_outputs()}:
+    if inputs != [(name, width)] or "probabilities" not in {o.name for o in session.get_outputs()}:
         raise Refused("bundle_malformed", f"inputs {inputs}")
     return session
 

@@ -10,6 +10,8 @@ from shared.features import WINDOW_TICKS
 
 TICK_US = 1_000_000 // GRID_HZ
 Stored = Mapping[str, NDArray[np.integer]]
+Sensed = Mapping[str, NDArray[np.floating]]
+"""What `shared.channels.SENSED` names, physical."""
 
 
 def physical(stored: Stored) -> dict[str, NDArray[np.floating]]:
@@ -26,26 +28,26 @@ def physical(stored: Stored) -> dict[str, NDArray[np.floating]]:
 
 
 def timeline(
-    parts: Sequence[tuple[NDArray[np.int64], Stored]],
+    parts: Sequence[tuple[NDArray[np.int64], Stored, Sensed]],
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.floating]]]:
-    """(tick_us, stored values) of consecutive batches, in order, as one: int64 [n], channel -> float [n(, size)].
+    """(tick_us, stored values, sensed values) of consecutive batches, in order, as one: int64 [n], name -> float [n(, size)].
 
     A gap is filled with absent ticks, at most a window's worth, so that no window looks across it unawares. Ticks that
     run backwards or occur again are dropped.
     """
-    ticks = np.concatenate([t for t, _ in parts]) if parts else np.zeros(0, np.int64)
+    ticks = np.concatenate([t for t, _, _ in parts]) if parts else np.zeros(0, np.int64)
     keep = _ascending(ticks)
     ticks = ticks[keep]
     missed = np.minimum(np.diff(ticks) // TICK_US - 1, WINDOW_TICKS)
     at = np.arange(len(ticks)) + np.concatenate([[0], np.cumsum(missed)])[: len(ticks)]
     total = int(at[-1]) + 1 if len(at) else 0
-    edges = np.concatenate([[0], np.cumsum([len(t) for t, _ in parts])]).astype(np.int64)
+    edges = np.concatenate([[0], np.cumsum([len(t) for t, _, _ in parts])]).astype(np.int64)
     channels: dict[str, NDArray[np.floating]] = {}
     position = np.full(len(keep), -1, np.int64)
     position[keep] = at
-    for (_, stored), first, last in zip(parts, edges[:-1], edges[1:], strict=True):
+    for (_, stored, sensed), first, last in zip(parts, edges[:-1], edges[1:], strict=True):
         rows = position[first:last]
-        for name, values in physical(stored).items():
+        for name, values in {**physical(stored), **sensed}.items():
             if name not in channels:
                 channels[name] = np.full((total, *values.shape[1:]), np.nan, values.dtype)
             channels[name][rows[rows >= 0]] = values[rows >= 0]

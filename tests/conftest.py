@@ -26,6 +26,8 @@ pytest_plugins = [
     "tests.fix_system",
     "tests.fix_imports",
     "tests.fix_logs",
+    "tests.fix_maintenance",
+    "tests.fix_models",
 ]
 
 settings.register_profile("dbx", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

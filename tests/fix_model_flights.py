@@ -36,5 +36,11 @@ def gusty_flight() -> Frames:
 
 @pytest.fixture(scope="session")
 def gusty_channels() -> dict[str, NDArray[np.floating]]:
-    """The channels of the flight in gusts, 10 Hz."""
+    """The channels and sensed quantities of the flight in gusts, 10 Hz."""
     return log_channels(FLIGHTS / "gusts.tlog.zst")[1]
+
+
+@pytest.fixture(scope="session")
+def failing_channels() -> dict[str, NDArray[np.floating]]:
+    """The same of the flight that loses a motor."""
+    return log_channels(FLIGHTS / "motor_fail.tlog.zst")[1]

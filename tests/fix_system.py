@@ -344,7 +344,7 @@ def flying(flight: Flight) -> Iterator[Flight]:
 
 
 @contextlib.contextmanager
-def running_system(broker: str = "nats", ingest_processes: int = 1) -> Iterator[System]:
+def running_system(broker: str = "nats", ingest_processes: int = 1, release_keys: str = "") -> Iterator[System]:
     """A system in a folder of its own, gone afterwards."""
     with own_folder(None) as folder:
         settings = replace(
@@ -352,6 +352,7 @@ def running_system(broker: str = "nats", ingest_processes: int = 1) -> Iterator[
             data_dir=folder,
             api_port=free_port("127.0.0.1"),
             ingest_processes=ingest_processes,
+            release_keys=release_keys,
         )
         stop = threading.Event()
         with RunningHub(settings) as hub, contextlib.closing(Demo(hub, make_owner(hub.installation), stop)) as demo:

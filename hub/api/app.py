@@ -13,9 +13,12 @@ from hub.api import (
     routes_account,
     routes_aircraft,
     routes_enroll,
+    routes_feedback,
     routes_files,
     routes_flights,
     routes_logs,
+    routes_maintenance,
+    routes_models,
     routes_notices,
     routes_telemetry,
     shapes,
@@ -34,6 +37,7 @@ from hub.installation import Enrolling, Installation
 from hub.pages.serve import page_routes
 from hub.settings import HubSettings
 from shared.ids import key_id
+from shared.scoring import read_keys
 
 ROUTERS: tuple[APIRouter, ...] = (
     routes_account.router,
@@ -42,7 +46,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     routes_telemetry.router,
     routes_files.router,
     routes_logs.router,
+    routes_models.router,
     routes_notices.router,
+    routes_maintenance.router,
+    routes_feedback.router,
     routes_enroll.router,
     upload.router,
 )
@@ -70,6 +77,7 @@ def create_app(settings: HubSettings) -> FastAPI:
             receiving=UploadReceiving(hub.database_url("dbx_ingest"), hub_key),
             max_log_bytes=settings.max_log_mb << 20,
             spool=hub.folder / "spool",
+            release_keys=tuple(read_keys(settings.release_keys)) if settings.release_keys else (),
             publishing=DirectivePublisher(host, port, tls, OpenDirectives(api_url)),
         )
     )

@@ -22,13 +22,16 @@ from hub.api.upload import MAX_UPLOAD_BYTES
 from hub.store.keys import KeyOwner
 from hub.store.requests import RequestRow, insert_requests
 from shared.ids import new_id
+from shared.scoring import MAX_BUNDLE_BYTES
 
 log = logging.getLogger("dbx.api")
 MAX_BODY_BYTES = 64 << 10
 BODY_S = 20.0
 SLOWEST_BYTES_PER_S = 50_000
 """Who sends a body slower than this (after BODY_S) holds a connection for nothing."""
-_LONG_BODIES = {"/v1/envelopes": MAX_UPLOAD_BYTES, "/v1/device/logs": 512 << 10}
+_LONG_BODIES = {
+    "/v1/envelopes": MAX_UPLOAD_BYTES, "/v1/device/logs": 512 << 10, "/v1/models/releases": MAX_BUNDLE_BYTES
+}  # fmt: skip
 _FLUSH_S = 1.0
 _MOST_WAITING = 20_000
 

@@ -10,6 +10,7 @@ from hub.store import (
     flights,
     keys,
     log_reads,
+    models,
     notices,
     organisations,
     telemetry,
@@ -45,4 +46,6 @@ HOT: tuple[Query[Any], ...] = (
     log_reads.GET_LOG,
     log_reads.FLIGHT_LOGS,
     log_reads.FLIGHT_SOURCES,
+    models.LIST_RELEASES,
+    models.LIST_RUNNING,
 )

@@ -5,7 +5,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 import psycopg
@@ -130,25 +130,32 @@ async def create_directive(
     request: Request, owner: Operator, state: State, aircraft_id: UUID, body: shapes.NewDirective
 ) -> Response:
     """Sign a directive. It is sent when the aircraft can be reached, and again until the aircraft has answered it."""
-
-    def sign_and_store(conn: "psycopg.Connection[tuple[object, ...]]") -> directives.DirectiveRow:
-        version = directives.next_version(conn, owner.org_id, aircraft_id)
-        if version is None:
-            raise not_found("aircraft")
-        if len(directives.open_directives(conn, owner.org_id, aircraft_id)) >= MAX_OPEN_DIRECTIVES:
-            raise Problem(409, "too_many_open", f"{MAX_OPEN_DIRECTIVES} directives wait for this aircraft's answer.")
-        issued = time.time_ns() // 1000
-        payload = encode_directive(Directive(aircraft_id, version, body.kind, body.body, issued))
-        if len(payload) > MAX_DIRECTIVE_BYTES:
-            raise invalid("too_large", f"A directive has at most {MAX_DIRECTIVE_BYTES} bytes.")
-        envelope = seal(payload, state.parts.hub_key, state.hub_key_id, DIRECTIVE_TYPE)
-        directives.insert_directive(conn, owner.org_id, aircraft_id, version, body.kind, body.body, envelope, issued)
-        return directives.DirectiveRow(version, body.kind, body.body, issued, "issued", None, "")
-
-    row = await state.write(actor(request, owner), sign_and_store)
+    row = await state.write(
+        actor(request, owner),
+        lambda conn: issue_directive(conn, state, owner.org_id, aircraft_id, body.kind, body.body),
+    )
     if state.parts.publishing is not None:
         state.parts.publishing.send(Addressee(owner.org_id, aircraft_id))
     return answer(request, asdict(row), 201)
+
+
+def issue_directive(
+    conn: "psycopg.Connection[tuple[object, ...]]", state: ApiState, org_id: UUID, aircraft_id: UUID, kind: str,
+    body: dict[str, Any],
+) -> directives.DirectiveRow:  # fmt: skip
+    """Sign and store a directive; it is published afterwards. Problem 404, 409 (too many wait), 422."""
+    version = directives.next_version(conn, org_id, aircraft_id)
+    if version is None:
+        raise not_found("aircraft")
+    if len(directives.open_directives(conn, org_id, aircraft_id)) >= MAX_OPEN_DIRECTIVES:
+        raise Problem(409, "too_many_open", f"{MAX_OPEN_DIRECTIVES} directives wait for this aircraft's answer.")
+    issued = time.time_ns() // 1000
+    payload = encode_directive(Directive(aircraft_id, version, kind, body, issued))
+    if len(payload) > MAX_DIRECTIVE_BYTES:
+        raise invalid("too_large", f"A directive has at most {MAX_DIRECTIVE_BYTES} bytes.")
+    envelope = seal(payload, state.parts.hub_key, state.hub_key_id, DIRECTIVE_TYPE)
+    directives.insert_directive(conn, org_id, aircraft_id, version, kind, body, envelope, issued)
+    return directives.DirectiveRow(version, kind, body, issued, "issued", None, "")
 
 
 async def find_aircraft(state: ApiState, org_id: UUID, aircraft_id: UUID) -> aircraft.AircraftRow:

@@ -87,6 +87,8 @@ class ApiParts:
     """Of a log's file that is uploaded."""
     spool: Path | None = None
     """Where uploads wait; None: the system's folder for temporary files."""
+    release_keys: tuple[bytes, ...] = ()
+    """Further public keys whose model bundles may be released."""
     requests_per_s: float = 200.0
     burst: int = 400
 

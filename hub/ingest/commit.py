@@ -17,7 +17,7 @@ from hub.ingest.admit import Admitted, Refusal, refuse
 from hub.ingest.derive import Derived, make_rows
 from hub.ingest.log_records import log_check, write_logs
 from hub.ingest.table_rows import RowTypes, TableRows
-from hub.store import alerts, chunks, jobs, ledger, records, sessions
+from hub.store import alerts, chunks, jobs, ledger, models, records, sessions
 from hub.store.ledger import BatchKey
 from hub.store.sessions import SessionState
 from hub.store.tenant import tenant
@@ -183,6 +183,8 @@ def _write(conn: psycopg.Connection[Any], types: RowTypes, org_id: uuid.UUID, ne
             records.upsert_states(conn, types.aircraft_state.encode(states_of_aircraft))
         if findings := rows.findings():
             records.insert_findings(conn, types.findings.encode(findings))
+        if reports := rows.model_reports():
+            models.insert_reports(conn, types.model_reports.encode(reports))
         _write_records(conn, org_id, new)
         _ask_to_settle(conn, org_id, new, states, {d.item.batch.session for d in new if key_of(d.item) in crossing})
         write_logs(conn, org_id, new)

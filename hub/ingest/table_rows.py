@@ -11,7 +11,7 @@ from hub.ingest.derive import LONGEST_US, Derived, json_text
 from hub.store.ledger import BatchKey
 from hub.store.rows import RowType
 from shared.clock import ClockSource
-from shared.records import Finding, Gap, SessionClose, SessionOpen
+from shared.records import Finding, Gap, ModelReport, SessionClose, SessionOpen
 from shared.topics import Lane
 
 Row = dict[str, Any]
@@ -31,6 +31,7 @@ class RowTypes:
         self.flight_events = RowType(conn, "flight_events")
         self.gaps = RowType(conn, "gaps")
         self.findings = RowType(conn, "findings")
+        self.model_reports = RowType(conn, "model_reports")
         self.aircraft_state = RowType(conn, "aircraft_state")
 
 
@@ -168,7 +169,16 @@ class TableRows:
         }  # fmt: skip
 
     def findings(self) -> list[Row]:
-        return [self._finding(d, r) for d in self.found for _, r in d.records if isinstance(r, Finding)]
+        """One row per finding: what says most of it."""
+        rows: dict[uuid.UUID, Row] = {}
+        for d in self.found:
+            for _, r in d.records:
+                if isinstance(r, Finding):
+                    row = self._finding(d, r)
+                    other = rows.setdefault(r.finding, row)
+                    if row["aircraft_id"] == other["aircraft_id"] and _grown(row) > _grown(other):
+                        rows[r.finding] = row
+        return [*rows.values()]
 
     def _finding(self, d: Derived, r: Finding) -> Row:
         return {
@@ -178,6 +188,19 @@ class TableRows:
             "score": r.score, "threshold": r.threshold, "start_us": r.start_us, "end_us": r.end_us,
             "start_utc_us": _time(r.start_us + d.offset_us), "end_utc_us": _time(r.end_us + d.offset_us),
             "model": r.model[:200], "feature_version": _int4(r.feature_version), "evidence": json_text(r.evidence),
+        }  # fmt: skip
+
+    def model_reports(self) -> list[Row]:
+        return [self._model_report(d, i, r) for d in self.found for i, r in d.records if isinstance(r, ModelReport)]
+
+    def _model_report(self, d: Derived, number: int, r: ModelReport) -> Row:
+        return {
+            "org_id": self.org_id, "stream_id": d.item.batch.stream, "seq": d.item.batch.seq, "record_no": number,
+            "aircraft_id": d.item.key.aircraft_id, "number": r.number, "at_utc_us": _time(r.at_us + d.offset_us),
+            "stage": r.stage[:20], "active": r.active[:200], "active_digest": r.active_digest[:32],
+            "other": r.other[:200], "other_digest": None if r.other_digest is None else r.other_digest[:32],
+            "flown_s": r.flown_s, "agreed_s": r.agreed_s, "active_findings": r.active_findings,
+            "other_findings": r.other_findings, "detail": r.detail[:1000],
         }  # fmt: skip
 
     def newest(self, now_us: int) -> list[Row]:
@@ -215,6 +238,10 @@ def _state_time(d: Derived, now_us: int) -> int | None:
     if is_known and at > now_us - (_DAY_US if is_live else now_us):
         return min(at, now_us)
     return now_us if is_live else None
+
+
+def _grown(finding: Row) -> tuple[int, float]:
+    return finding["end_us"], finding["score"]
 
 
 def _merge(a: Row, b: Row) -> Row:

@@ -68,6 +68,7 @@ PAGES = (
     Page("/fleet", "fleet", "Fleet", "fleet", ("css/fleet.css", "css/map.css")),
     Page("/logs", "logs", "Logs", "logs", ("css/flights.css", "css/logs.css")),
     Page("/logs/{sha256}", "log", "Log", "logs", ("css/logs.css",)),
+    Page("/maintenance", "maintenance", "Maintenance", "maintenance", ("css/maintenance.css",)),
     Page("/system", "system", "System", "system", ("css/system.css",)),
     Page("/login", "login", "Sign in", is_public=True),
 )

@@ -16,6 +16,14 @@ INSERT INTO alerts AS a (org_id, alert_id, dedupe_key, kind, severity, aircraft_
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (org_id, dedupe_key) DO UPDATE SET times = a.times + 1, last_at = now()
 """
+_RAISE_FINDING = """
+INSERT INTO alerts AS a (org_id, alert_id, dedupe_key, kind, severity, aircraft_id, session_id, text)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (org_id, dedupe_key) DO UPDATE SET severity = excluded.severity, text = excluded.text, last_at = now()
+WHERE array_position(ARRAY['info', 'warning', 'critical'], excluded.severity)
+    > array_position(ARRAY['info', 'warning', 'critical'], a.severity)
+"""
+"""A finding is told when it begins and when it has ended, and perhaps again: one alert, which only gets worse."""
 
 
 def raise_alert(
@@ -45,7 +53,8 @@ def raise_finding(
     conn: Connection, org_id: uuid.UUID, rules: list[tuple[str | None, str]], name: str, finding: Finding,
     aircraft_id: uuid.UUID, session_id: uuid.UUID | None,
 ) -> None:  # fmt: skip
-    """Raise an alert of a finding, if a rule says so. name: the same for the same finding, however often it is made."""
+    """Raise an alert of a finding, once, if a rule says so. name: the same for the same finding, however often made."""
     if finding.severity in SEVERITIES and is_alerting(rules, finding.kind, finding.severity):
         text = f"{finding.kind}: score {finding.score:.3g} over {finding.threshold:.3g}"
-        raise_alert(conn, org_id, f"finding:{name}", "finding", finding.severity, text, aircraft_id, session_id)
+        parts = (org_id, new_id(), f"finding:{name}", "finding", finding.severity, aircraft_id, session_id, text)
+        conn.execute(_RAISE_FINDING, parts)

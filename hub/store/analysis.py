@@ -70,6 +70,40 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'hub')
 """
 
 
+_OUTDATED = """
+SELECT s.session_id FROM flight_sessions s WHERE s.org_id = %(org)s AND s.state = 'closed'
+    AND EXISTS (SELECT FROM ml_analysis_results a WHERE a.org_id = s.org_id AND a.session_id = s.session_id)
+    AND NOT EXISTS (SELECT FROM ml_analysis_results a WHERE a.org_id = s.org_id AND a.session_id = s.session_id
+        AND a.model_version = %(model)s AND a.feature_version = %(features)s)
+    AND NOT EXISTS (SELECT FROM jobs j WHERE j.org_id = s.org_id AND j.kind = 'settle' AND j.subject_id = s.session_id)
+ORDER BY s.started_utc_us DESC LIMIT %(most)s
+"""
+
+
+def outdated(conn: Connection, org_id: uuid.UUID, model: str, features: int, most: int) -> list[uuid.UUID]:
+    """Closed flights that were analysed, but not by this model and these features, and for which no job waits; the
+    newest first."""
+    values = {"org": org_id, "model": model, "features": features, "most": most}
+    return [row[0] for row in conn.execute(_OUTDATED, values).fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding that is known already: of the aircraft, or of an earlier analysis."""
+
+    severity: str
+    start_us: int
+    end_us: int
+
+
+def told(conn: Connection, org_id: uuid.UUID, session_id: uuid.UUID) -> list[Told]:
+    """The findings of a session, whoever made them."""
+    rows = conn.execute(
+        "SELECT severity, start_us, end_us FROM findings WHERE org_id = %s AND session_id = %s", (org_id, session_id)
+    )
+    return [Told(*row) for row in rows.fetchall()]
+
+
 def replace_analysis(conn: Connection, row: AnalysisRow, findings: Sequence[HubFindingRow]) -> None:
     """Write the result of (session, model, data) and put the hub's findings of the session in place of earlier ones."""
     delete_hub_findings(conn, row.org_id, row.session_id)

@@ -18,9 +18,14 @@ _FINDING_COLUMNS = (
     "org_id, finding_id, aircraft_id, session_id, source, kind, severity, score, threshold, start_us, end_us,"
     " start_utc_us, end_utc_us, model, feature_version, evidence, shap"
 )
+_GROWING = ("kind", "severity", "score", "end_us", "start_utc_us", "end_utc_us", "evidence")
+"""What is known better when a finding has ended."""
 _INSERT_FINDINGS = (
-    f"INSERT INTO findings ({_FINDING_COLUMNS}) SELECT {_FINDING_COLUMNS} FROM unnest(%b::findings[])"  # noqa: S608
-    " ON CONFLICT DO NOTHING"
+    f"INSERT INTO findings AS f ({_FINDING_COLUMNS}) SELECT {_FINDING_COLUMNS} FROM unnest(%b::findings[])"  # noqa: S608
+    " ORDER BY finding_id ON CONFLICT (org_id, finding_id) DO UPDATE SET"
+    f" {', '.join(f'{c} = excluded.{c}' for c in _GROWING)}"
+    " WHERE f.aircraft_id = excluded.aircraft_id AND f.source = excluded.source"
+    " AND (excluded.end_us, excluded.score) > (f.end_us, f.score)"
 )
 _STATE_COLUMNS = (
     "sysid, compid, mav_type, mav_autopilot, armed, flight_mode, lat_deg, lon_deg, alt_msl_m, alt_rel_m,"
@@ -49,7 +54,8 @@ def insert_gaps(conn: Connection, rows: RowArray) -> None:
 
 
 def insert_findings(conn: Connection, rows: RowArray) -> None:
-    """Add findings; one that is known already stays as it is."""
+    """Add findings, each at most once in `rows`. One that is known is told anew when this says more of it (a later end
+    or a higher score): begin and end may come in any order, and again. Another aircraft's stays as it is."""
     conn.execute(_INSERT_FINDINGS, (rows,))
 
 

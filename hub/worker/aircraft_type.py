@@ -1,61 +1,72 @@
-"""Which class of aircraft flew: what its HEARTBEAT says, held against how it moved.
-
-Rules, not a model: a class by MAV_TYPE that the flight bears out is believed; one that it contradicts is not, and the
-confidence says so. Confidence is a degree of agreement, no measured probability.
-"""
+"""Which class of aircraft flew: what a forest says of its dynamics (`shared.aircraft_type`), against its MAV_TYPE."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge.modes import vehicle_class
+from shared.aircraft_type import ABSENT, CLASSES, OUTPUTS, TypeModel, facts
 from shared.channels import GRID_HZ
-from shared.features import airframe, flying_ticks
-from shared.series import Channels
+from shared.features import airframe
+from shared.signals import Channels, flying
 
-CLASSES = ("copter", "plane", "helicopter", "quadplane")
 _LEAST_S = 5
-BORNE_OUT, SAID, GUESSED, CONTRADICTED = 0.95, 0.6, 0.4, 0.3
+SAID = 0.6
+"""Confidence in a MAV_TYPE when there is no flight to judge by."""
+_DECIDES = 0.9
+"""From this probability on the dynamics outdo what the autopilot says of itself."""
+_AGREEMENT = 1 / 3
+"""What remains of the doubt when both say the same."""
+_FLEW_M = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class AircraftType:
-    """name: one of CLASSES, another class of the bridge's modes, or "unknown". why: in plain words."""
+    """name: one of CLASSES, another class of the bridge's modes, or "unknown". why: in plain words. contradicted: the
+    dynamics are those of another class than MAV_TYPE says."""
 
     name: str
     confidence: float
     why: str
+    contradicted: bool = False
 
 
-def detect(vehicle_type: int, channels: Channels) -> AircraftType:
+def detect(vehicle_type: int, channels: Channels, model: TypeModel) -> AircraftType:
     """vehicle_type: MAV_TYPE, 0 when it never said. channels: physical, of the whole flight."""
     said = airframe(vehicle_class(vehicle_type), channels)
-    flying = flying_ticks(channels) if channels else np.zeros(0, bool)
-    flying_s = int(flying.sum()) / GRID_HZ
-    if flying_s < _LEAST_S:
-        known = said in CLASSES
-        return AircraftType(
-            said, SAID if known else 0.0, f"MAV_TYPE {vehicle_type}; {flying_s:.0f} s of flight to judge by"
-        )
-    hover_s, fast_s = _seconds(channels, flying, "hover"), _seconds(channels, flying, "fast")
-    facts = (
-        f"MAV_TYPE {vehicle_type}; hovered {hover_s:.0f} s, flew faster than 8 m/s {fast_s:.0f} s of {flying_s:.0f} s"
-    )
-    if said not in CLASSES:
-        guess = "copter" if hover_s > _LEAST_S else "plane" if fast_s > flying_s / 2 else said
-        return AircraftType(guess, GUESSED if guess != said else 0.0, facts)
-    if said == "plane":
-        fits, contradicts = fast_s > flying_s / 2 and hover_s < _LEAST_S, hover_s > 4 * _LEAST_S
-    else:
-        fits, contradicts = hover_s >= _LEAST_S, False
-    return AircraftType(said, BORNE_OUT if fits else CONTRADICTED if contradicts else SAID, facts)
+    in_flight = flying(channels) if channels else np.zeros(0, bool)
+    flying_s = int(in_flight.sum()) / GRID_HZ
+    if flying_s < _LEAST_S or (said not in (*CLASSES, "unknown") and not _flew(channels)):
+        confidence = 0.0 if said == "unknown" else SAID
+        return AircraftType(said, confidence, f"MAV_TYPE {vehicle_type}; {flying_s:.0f} s of flight to judge by")
+    found = facts(channels, in_flight)
+    if (found[: OUTPUTS.stop] == ABSENT).all():
+        return AircraftType(said, 0.0 if said == "unknown" else SAID, f"MAV_TYPE {vehicle_type}; no speeds, no outputs")
+    probability = model.probabilities(found[None])[0]
+    return _named(said, vehicle_type, probability, flying_s)
 
 
-def _seconds(channels: Channels, flying: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], what: str) -> float:
-    """Seconds in flight slower than 1.5 m/s over ground (hover) or faster than 8 m/s (fast)."""
-    speed = channels.get("groundspeed_mps")
-    if speed is None:
-        return 0.0
-    height = channels.get("alt_rel_m", np.full(len(speed), np.nan))
-    chosen = (speed < 1.5) & (height > 2) if what == "hover" else speed > 8
-    return float((chosen & flying).sum()) / GRID_HZ
+def _named(said: str, vehicle_type: int, probability: NDArray[np.float64], flying_s: float) -> AircraftType:
+    best = CLASSES[int(probability.argmax())]
+    sure = float(probability.max())
+    judged = f"by {flying_s:.0f} s of flight {best} with probability {sure:.2f}"
+    if said == best:
+        confidence = round(1 - _AGREEMENT * (1 - sure), 3)
+        return AircraftType(best, confidence, f"{judged}; MAV_TYPE {vehicle_type} agrees")
+    if said == "unknown":
+        return AircraftType(best, round(sure, 3), f"{judged}; MAV_TYPE {vehicle_type} does not say")
+    if sure < _DECIDES and said in CLASSES:
+        confidence = round(max(float(probability[CLASSES.index(said)]), 0.3), 3)
+        return AircraftType(said, confidence, f"MAV_TYPE {vehicle_type}, which the flight does not settle: {judged}")
+    if said == "plane" and best == "quadplane":
+        return AircraftType(best, round(sure, 3), f"{judged}; MAV_TYPE {vehicle_type}, as quadplanes may say")
+    why = f"{judged}; MAV_TYPE {vehicle_type} says {said}, which the flight contradicts"
+    return AircraftType(best, round(sure, 3), why, True)
+
+
+def _flew(channels: Channels) -> bool:
+    """Whether it was ever higher than wheels, hull and drifting heights explain."""
+    height = np.asarray(channels.get("alt_rel_m", ()), np.float64)
+    height = height[np.isfinite(height)]
+    return bool(len(height) and np.quantile(height, 0.75) > _FLEW_M)

@@ -7,38 +7,59 @@ import hashlib
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
 
 from firmware_bridge.grid import ChannelGrid
 from hub.store import alerts
-from hub.store.analysis import AnalysisRow, HubFindingRow, replace_analysis
+from hub.store.analysis import AnalysisRow, HubFindingRow, Told, replace_analysis, told
 from hub.worker.aircraft_type import detect
 from hub.worker.explain import Explainer
 from hub.worker.report import write_report
 from hub.worker.result import AnalysisResult, Explained
-from shared.features import FEATURE_VERSION, WINDOW_S, Vector, flight_features, flying_windows
+from shared.aircraft_type import TypeModel, load_type_model
+from shared.features import FEATURE_VERSION, Vector, flight_features
 from shared.ids import new_id
-from shared.persistence import Persistence, Scores, persistent
-from shared.scoring import Bundle, Nominal
+from shared.persistence import Episode, Scores, episodes
+from shared.records import Finding
+from shared.scoring import NOVELTY, Bundle, Nominal
 from shared.timeline import timeline
 
-NEAR = 0.03
-"""Of score: this close below the threshold is worth a MEDIUM."""
+NEAR_US = 10_000_000
+"""Findings that lie no further apart are of one thing."""
+KIND_VECTORS = 5
+"""Vectors from an episode's begin on that its kind is named by; as on board."""
 _LEVELS = ((0.25, "LOW"), (0.5, "MEDIUM"), (0.8, "HIGH"))
-_CEILING = 0.9
+_NEAR, _FAR = 0.75, 3.0
+"""Shares of the threshold: worth a risk of 0.2, and of 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """Vectors of a flight: end_us [w], vectors [w, features], flying [w], scores [w] (0 where not flying)."""
+
+    first_us: int
+    end_us: NDArray[np.int64]
+    vectors: Vector
+    flying: NDArray[np.bool_]
+    scores: Scores
 
 
 class Analyst:
-    """Analyses flights with one bundle."""
+    """Analyses flights with one bundle, and the model of aircraft types (None: the packaged one)."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, types: TypeModel | None = None) -> None:
         self._bundle = bundle
+        self._types = types or load_type_model()
         self._lock = threading.Lock()
+        both = hashlib.sha256(bundle.digest + self._types.digest).hexdigest()
+        self.version = f"{bundle.name} {both[:8]}"
+        """Names both models exactly: another model, another version."""
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -56,68 +77,73 @@ class Analyst:
 
         Findings carry times on the recorder's clock, as the grids do.
         """
-        tick_us, channels = timeline([(g.tick_us, g.values) for g in grids])
-        aircraft = detect(vehicle_type, channels)
+        tick_us, channels = timeline([(g.tick_us, g.values, g.sensed) for g in grids])
+        if channels and "armed" not in channels:  # a log that knows no arming: its session is what was inferred
+            channels["armed"] = np.ones(len(tick_us))
+        aircraft = detect(vehicle_type, channels, self._types)
         nominal = self._bundle.nominal(aircraft.name)
         result = AnalysisResult(aircraft, self._bundle.name, aircraft.name if nominal else "")
-        ends, vectors = flight_features(channels)
-        flying = flying_windows(channels) if len(ends) else np.zeros(0, bool)
+        ends, vectors, flying = flight_features(channels)
+        result = replace(result, flying_s=int(flying.sum()))
         if nominal is not None and flying.any():
             self.prepare()
-            end_us = tick_us[ends - 1]
-            result = self._score(result, nominal, end_us, vectors, flying, int(tick_us[0]), session)
+            scores = np.where(flying, self._bundle.scores(vectors, nominal), 0.0)
+            flight = _Flight(int(tick_us[0]), tick_us[ends - 1], vectors, flying, scores)
+            result = self._judge(result, nominal, flight, session)
         return replace(result, report=write_report(result))
 
-    def _score(
-        self, result: AnalysisResult, nominal: Nominal, end_us: "np.ndarray[Any, np.dtype[np.int64]]", vectors: Vector,
-        flying: "np.ndarray[Any, np.dtype[np.bool_]]", first_us: int, session: uuid.UUID | None,
-    ) -> AnalysisResult:  # fmt: skip
-        scores = np.full(len(flying), np.nan)
-        scores[flying] = self._bundle.scores(vectors[flying], nominal)
-        worst = int(np.nanargmax(scores))
-        risk = risk_of(np.where(flying, scores, -np.inf), flying, nominal, self._bundle)
-        end_s = (int(end_us[worst]) - first_us) / 1e6
+    def _judge(
+        self, result: AnalysisResult, nominal: Nominal, flight: _Flight, session: uuid.UUID | None
+    ) -> AnalysisResult:
+        worst = int(flight.scores.argmax())
+        findings = tuple(self._findings(nominal, flight, session))
+        risk = self._risk(nominal, flight, findings)
+        kind = self._likeliest(flight.vectors[worst], nominal)
         return replace(
             result,
-            windows=int(flying.sum()),
-            worst_score=float(scores[worst]),
-            worst_s=(end_s - WINDOW_S, end_s),
+            windows=int(flight.flying.sum()),
+            worst_score=float(flight.scores[worst]),
+            worst_s=(int(flight.end_us[worst]) - flight.first_us) / 1e6,
             threshold=nominal.threshold,
             risk_score=risk,
             risk_level=level_of(risk),
-            shap_values=self._explainer.explain(vectors[worst], nominal),
-            findings=tuple(self._findings(nominal, end_us, vectors, scores, first_us, session)),
+            shap_values=self._explainer.explain(flight.vectors[worst], nominal, kind),
+            explained_kind=kind,
+            findings=findings,
         )
 
-    def _findings(
-        self, nominal: Nominal, end_us: "np.ndarray[Any, np.dtype[np.int64]]", vectors: Vector, scores: Scores,
-        first_us: int, session: uuid.UUID | None,
-    ) -> Iterable[Explained]:  # fmt: skip
-        """As on board: the same rule over the same windows."""
-        watch = Persistence(nominal.threshold, nominal.critical, self._bundle.rule)
-        index = {at: i for i, at in enumerate(end_us.tolist())}
-        for at, score in zip(end_us.tolist(), scores.tolist(), strict=True):
-            episode = watch.update(at, None if np.isnan(score) else score)
-            if episode is not None:
-                worst = vectors[index[episode.peak_us]]
-                finding = self._bundle.finding(nominal, episode, worst, session)
-                span = ((finding.start_us - first_us) / 1e6, (finding.end_us - first_us) / 1e6)
-                yield Explained(finding, self._explainer.explain(worst, nominal), span)
+    def _findings(self, nominal: Nominal, flight: _Flight, session: uuid.UUID | None) -> Iterable[Explained]:
+        """As on board: the same rule over the same vectors."""
+        rule = self._bundle.rule
+        raised = episodes(flight.end_us, flight.scores, flight.flying, nominal.threshold, nominal.critical, rule)
+        for episode in raised:
+            yield self._explained(nominal, flight, episode, session)
 
+    def _explained(self, nominal: Nominal, flight: _Flight, episode: Episode, session: uuid.UUID | None) -> Explained:
+        began, peak = np.searchsorted(flight.end_us, [episode.first_us, episode.peak_us]).tolist()
+        first = flight.vectors[began : began + KIND_VECTORS][flight.flying[began : began + KIND_VECTORS]]
+        finding = self._bundle.finding(nominal, episode, first, flight.vectors[peak], session)
+        kind, probability = self._bundle.kind(first, nominal)
+        likeliest = kind if kind != NOVELTY else self._likeliest(flight.vectors[peak], nominal)
+        start_s, worst_s, end_s = (
+            (at - flight.first_us) / 1e6 for at in (finding.start_us, episode.peak_us, finding.end_us)
+        )
+        return Explained(
+            finding, self._explainer.explain(flight.vectors[peak], nominal, likeliest), (start_s, end_s), worst_s,
+            likeliest, probability, float(self._bundle.probability(episode.score)),
+        )  # fmt: skip
 
-def risk_of(scores: Scores, flying: "np.ndarray[Any, np.dtype[np.bool_]]", nominal: Nominal, bundle: Bundle) -> float:
-    """0..1 by the worst score that lasted (or a single one above the critical limit): 0.2 at NEAR below the threshold,
-    0.5 at the threshold, 0.8 at the critical limit."""
-    lasting, single = float(persistent(scores, flying, bundle.rule).max()), float(scores[flying].max())
-    worst = single if single > nominal.critical else max(lasting, 0.0)
-    limits = [
-        0.0,
-        nominal.threshold - NEAR,
-        nominal.threshold,
-        nominal.critical,
-        max(_CEILING, nominal.critical + 0.01),
-    ]
-    return round(float(np.interp(worst, limits, [0.0, 0.2, 0.5, 0.8, 1.0])), 3)
+    def _likeliest(self, vector: Vector, nominal: Nominal) -> str:
+        """The kind that one vector looks most like, sure or not."""
+        return self._bundle.kinds[int(self._bundle.kind_probabilities(vector[None], nominal).argmax())]
+
+    def _risk(self, nominal: Nominal, flight: _Flight, findings: Sequence[Explained]) -> float:
+        """0..1 by the worst score: 0.2 at _NEAR of the threshold, at most 0.49 without a finding; with one from 0.5 at
+        the threshold over 0.8 at the critical limit to 1."""
+        limits = [0.0, _NEAR * nominal.threshold, nominal.threshold, nominal.critical, _FAR * nominal.critical]
+        worst = max((f.finding.score for f in findings), default=float(flight.scores.max()))
+        risk = float(np.interp(worst, limits, [0.0, 0.2, 0.5, 0.8, 1.0]))
+        return round(risk if findings else min(risk, 0.49), 3)
 
 
 def level_of(risk: float) -> str:
@@ -132,16 +158,17 @@ def data_version(digests: Sequence[bytes]) -> str:
 
 def store_analysis(
     conn: psycopg.Connection[Any], org_id: uuid.UUID, aircraft_id: uuid.UUID, session_id: uuid.UUID,
-    result: AnalysisResult, offset_us: int, version: str,
+    result: AnalysisResult, offset_us: int, version: str, model: str = "",
 ) -> None:  # fmt: skip
     """Write the result in the caller's tenant transaction, in place of what the hub found in the session before.
 
-    offset_us: recorder's clock to UTC. version: see data_version.
+    offset_us: recorder's clock to UTC. version: see data_version. model: the Analyst's version. No alert is raised of
+    what an alert was raised of before: a finding of the aircraft's, or of an earlier analysis, at the same time.
     """
     row = AnalysisRow(
         org_id, new_id(), session_id, aircraft_id, result.aircraft.name, result.aircraft.confidence,
         result.anomaly_detected, result.risk_score, result.risk_level, result.shap_values, result.report,
-        result.model, FEATURE_VERSION, version,
+        model or result.model, FEATURE_VERSION, version,
     )  # fmt: skip
     findings = [
         HubFindingRow(
@@ -151,8 +178,19 @@ def store_analysis(
         )
         for f in result.findings
     ]  # fmt: skip
+    before = told(conn, org_id, session_id)
     replace_analysis(conn, row, findings)
     rules = alerts.finding_rules(conn, org_id)
-    for f in (explained.finding for explained in result.findings):
+    for f in (explained.finding for explained in result.findings if not _is_told(explained.finding, before)):
         # an analysis made again gives its findings new ids, not new beginnings
         alerts.raise_finding(conn, org_id, rules, f"hub:{session_id}:{f.kind}:{f.start_us}", f, aircraft_id, session_id)
+
+
+def _is_told(finding: Finding, before: Sequence[Told]) -> bool:
+    rank = alerts.SEVERITIES.index(finding.severity)
+    return any(
+        alerts.SEVERITIES.index(b.severity) >= rank
+        and b.start_us <= finding.end_us + NEAR_US
+        and b.end_us >= finding.start_us - NEAR_US
+        for b in before
+    )

@@ -1,11 +1,11 @@
-"""SHAP values of a score, from the ONNX model alone: nothing is ever unpickled.
+"""SHAP values of a kind's probability, from the ONNX model alone: nothing is ever unpickled.
 
-The forest's score is 2 ** -(mean isolation depth / what is expected), so its base-2 logarithm is a sum over trees, and
-SHAP values of that sum add up exactly: log2(score) = base + sum of the values. An input of the forest is the n-th
-largest deviation; its SHAP value belongs to the feature that has that rank in the window.
+The forest gives each kind the mean of its trees' leaves. Values are interventional (Lundberg et al. 2020) against a
+vector at its class's nominal: what each quantity adds to the kind's probability because it is not nominal. They add up:
+probability = base + sum.
 """
 
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,127 +13,108 @@ from numpy.typing import NDArray
 
 from shared.errors import Refused
 from shared.features import NAMES, Vector
-from shared.scoring import Bundle, Nominal, deviations, tail
+from shared.scoring import RANKS, Bundle, Nominal, kind_inputs, ratios
 
-_EULER = 0.5772156649015329
 _TOLERANCE = 1e-4
+_INPUTS = (*NAMES, *(f"ratio number {i + 1}" for i in range(RANKS)))
+MOST = 10
+BASE = "base"
 
 
 class Explainer:
-    """Explains one bundle. Refused("bundle_malformed") when its model is no isolation forest of the known form, or when
-    the trees read from it do not compute what it computes."""
+    """Explains one bundle. Refused("bundle_malformed") when its model is no forest of the known form, or when the trees
+    read from it do not compute what it computes."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self.trees = read_trees(bundle.onnx)
-        inputs = np.sort(np.random.default_rng(0).exponential(1, (64, bundle.ranks)).astype(np.float32))[:, ::-1]
-        difference = np.abs(self._sum(inputs) - np.log2(bundle.raw_scores(np.ascontiguousarray(inputs)))).max()
+        self.trees = read_trees(bundle.onnx, len(bundle.kinds))
+        self._explainer = lru_cache(maxsize=len(bundle.kinds))(self._make)
+        nominal = next(iter(bundle.classes.values()))
+        vectors = nominal.medians + np.random.default_rng(0).normal(0, 1, (64, len(NAMES))).astype(np.float32) * (
+            np.where(np.isfinite(nominal.high), nominal.high, 0)
+        ).astype(np.float32)
+        found = np.mean([_leaves(t, kind_inputs(ratios(vectors, nominal))) for t in self.trees], axis=0)
+        difference = np.abs(found - bundle.kind_probabilities(vectors, nominal)).max()
         if difference > _TOLERANCE:
             raise Refused("bundle_malformed", f"trees and model differ by {difference:.2g}")
 
-    @cached_property
-    def _shap(self) -> Any:
+    def _make(self, kind: int) -> Any:
         import shap  # seconds of start-up that only an analysis should pay
 
-        model = {"trees": self.trees, "input_dtype": np.float32, "internal_dtype": np.float64}
-        return shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")
+        trees = [{**t, "values": t["values"][:, kind : kind + 1] / len(self.trees)} for t in self.trees]
+        model = {"trees": trees, "input_dtype": np.float32, "internal_dtype": np.float64}
+        return shap.TreeExplainer(model, data=np.zeros((1, len(_INPUTS))), feature_perturbation="interventional")
 
     def prepare(self) -> None:
         """Load shap now."""
-        _ = self._shap
+        self._explainer(0)
 
-    @property
-    def base(self) -> float:
-        """log2 of the score that the model gives before it looks at a window."""
-        return float(np.ravel(self._shap.expected_value)[0])
+    def base(self, kind: str) -> float:
+        """The probability that the forest gives the kind for a vector at its nominal."""
+        return float(np.ravel(self._explainer(self._bundle.kinds.index(kind)).expected_value)[0])
 
-    def explain(self, vector: Vector, nominal: Nominal) -> list[dict[str, Any]]:
-        """[{"feature", "value", "shap"}] of one window, the strongest first; value None where the feature is absent.
+    def explain(self, vector: Vector, nominal: Nominal, kind: str) -> list[dict[str, Any]]:
+        """[{"feature", "value", "shap"}] of one vector for a kind, the strongest first, MOST at most, then "others".
 
-        base + the sum of "shap" is the base-2 logarithm of the window's score.
+        The last is "base", what the forest gives a nominal vector. The sum of "shap" is the kind's probability;
+        ValueError when it is not.
         """
-        order, inputs = tail(deviations(vector[None], nominal), self._bundle.ranks)
-        shares = np.asarray(self._shap.shap_values(inputs, check_additivity=False), np.float64).reshape(-1)
-        values = [
-            {"feature": NAMES[i], "value": _number(vector[i]), "shap": float(share)}
-            for i, share in zip(order[0].tolist(), shares, strict=True)
-        ]
-        return sorted(values, key=lambda v: -abs(float(v["shap"] or 0)))
+        number = self._bundle.kinds.index(kind)
+        inputs = kind_inputs(ratios(vector[None], nominal))
+        shares = np.asarray(self._explainer(number).shap_values(inputs, check_additivity=False), np.float64).reshape(-1)
+        probability = float(self._bundle.kind_probabilities(vector[None], nominal)[0, number])
+        if abs(self.base(kind) + shares.sum() - probability) > _TOLERANCE:
+            raise ValueError(f"SHAP values add up to {self.base(kind) + shares.sum():.5f}, not {probability:.5f}")
+        order = np.argsort(-np.abs(shares), kind="stable")
+        values = [_value(vector, int(i), float(shares[i])) for i in order[:MOST]]
+        rest = {"others": float(shares[order[MOST:]].sum()), BASE: self.base(kind)}
+        return values + [{"feature": name, "value": None, "shap": share} for name, share in rest.items()]
 
-    def _sum(self, inputs: Vector) -> NDArray[np.float64]:
-        """What the trees add up to for [n, ranks]."""
-        return np.asarray(np.sum([_leaf_values(tree, inputs) for tree in self.trees], axis=0))
+
+def _value(vector: Vector, i: int, share: float) -> dict[str, Any]:
+    known = i < len(vector) and bool(np.isfinite(vector[i]))
+    return {"feature": _INPUTS[i], "value": float(vector[i]) if known else None, "shap": share}
 
 
-def read_trees(onnx_bytes: bytes) -> list[dict[str, NDArray[Any]]]:
-    """The forest as shap's tree dictionaries; a leaf's value is its part of log2(score).
-
-    skl2onnx writes one TreeEnsembleRegressor per tree, which gives the leaf's number, and two LabelEncoders, which give
-    the leaf's samples and its depth.
-    """
+def read_trees(onnx_bytes: bytes, kinds: int) -> list[dict[str, NDArray[Any]]]:
+    """The forest as shap's tree dictionaries; a leaf's values [kinds] are its tree's probabilities."""
     import onnx
 
     try:
         graph = onnx.load_from_string(onnx_bytes).graph
-        constants = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-        expected = float(constants["dec_Divcst"].ravel()[0])
-        nodes = [(n, {a.name: onnx.helper.get_attribute_value(a) for a in n.attribute}) for n in graph.node]
-        casts = {n.output[0]: n.input[0] for n, _ in nodes if n.op_type == "Cast"}
-        leaves: dict[str, dict[str, dict[int, float]]] = {}
-        for node, attributes in nodes:
-            if node.op_type == "LabelEncoder":
-                what = "samples" if node.output[0].startswith("node_sample") else "depth"
-                table = dict(zip(attributes["keys_int64s"], attributes["values_floats"], strict=True))
-                leaves.setdefault(casts[node.input[0]], {})[what] = table
-        trees = [(n.output[0], a) for n, a in nodes if n.op_type == "TreeEnsembleRegressor"]
-        return [_tree(a, leaves[name]["samples"], leaves[name]["depth"], expected) for name, a in trees]
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as e:
-        raise Refused("bundle_malformed", f"no isolation forest as skl2onnx writes it: {e}"[:200]) from None
+        node = next(n for n in graph.node if n.op_type == "TreeEnsembleClassifier")
+        a = {x.name: np.array(onnx.helper.get_attribute_value(x)) for x in node.attribute}
+        trees = int(a["nodes_treeids"].max()) + 1
+        return [_tree(a, a["nodes_treeids"] == t, a["class_treeids"] == t, kinds, trees) for t in range(trees)]
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError, StopIteration) as e:
+        raise Refused("bundle_malformed", f"no forest as skl2onnx writes it: {e}"[:200]) from None
 
 
 def _tree(
-    a: dict[str, Any], samples: dict[int, float], depth: dict[int, float], expected: float
-) -> dict[str, NDArray[Any]]:
-    is_leaf = np.array([m == b"LEAF" for m in a["nodes_modes"]])
-    left = np.where(is_leaf, -1, np.array(a["nodes_truenodeids"]))
-    right = np.where(is_leaf, -1, np.array(a["nodes_falsenodeids"]))
-    if list(a["nodes_nodeids"]) != list(range(len(is_leaf))):
+    a: dict[str, NDArray[Any]], own: NDArray[np.bool_], leaves: NDArray[np.bool_], kinds: int, trees: int
+) -> dict[str, NDArray[Any]]:  # fmt: skip
+    is_leaf = a["nodes_modes"][own] == b"LEAF"
+    if a["nodes_nodeids"][own].tolist() != list(range(len(is_leaf))):
         raise ValueError("nodes out of order")
-    weight, values = np.zeros(len(is_leaf)), np.zeros(len(is_leaf))
-    for leaf in np.flatnonzero(is_leaf).tolist():
-        weight[leaf] = samples[leaf]
-        values[leaf] = -(depth[leaf] - 1 + expected_depth(samples[leaf])) / expected
-    for node in reversed(range(len(is_leaf))):  # children come after their parents
-        if not is_leaf[node]:
-            children = [left[node], right[node]]
-            weight[node] = weight[children].sum()
-            values[node] = (values[children] * weight[children]).sum() / weight[node]
+    values = np.zeros((len(is_leaf), kinds))
+    values[a["class_nodeids"][leaves], a["class_ids"][leaves]] = a["class_weights"][leaves] * trees
+    left = np.where(is_leaf, -1, a["nodes_truenodeids"][own])
     return {
-        "children_left": left, "children_right": right, "children_default": left.copy(),
-        "features": np.where(is_leaf, -2, np.array(a["nodes_featureids"])),
-        "thresholds": np.array(a["nodes_values"], np.float64),
-        "values": values[:, None], "node_sample_weight": weight,
-    }  # fmt: skip
+        "children_left": left,
+        "children_right": np.where(is_leaf, -1, a["nodes_falsenodeids"][own]),
+        "children_default": left.copy(),
+        "features": np.where(is_leaf, -2, a["nodes_featureids"][own]),
+        "thresholds": a["nodes_values"][own].astype(np.float64),
+        "values": values,
+        "node_sample_weight": np.ones(len(is_leaf)),
+    }
 
 
-def expected_depth(samples: float) -> float:
-    """Mean depth at which `samples` points are isolated (Liu, Ting, Zhou: Isolation Forest, 2008, equation 1)."""
-    if samples <= 1:
-        return 0.0
-    return 1.0 if samples == 2 else 2 * (np.log(samples - 1) + _EULER) - 2 * (samples - 1) / samples
-
-
-def _leaf_values(tree: dict[str, NDArray[Any]], inputs: Vector) -> NDArray[np.float64]:
-    at = np.zeros(len(inputs), np.int64)
+def _leaves(tree: dict[str, NDArray[Any]], inputs: Vector) -> NDArray[np.float64]:
+    at, rows = np.zeros(len(inputs), np.int64), np.arange(len(inputs))
     left, right, feature, threshold = (tree[k] for k in ("children_left", "children_right", "features", "thresholds"))
-    rows = np.arange(len(inputs))
     while (left[at] >= 0).any():
         inner = left[at] >= 0
         goes_left = inputs[rows, np.maximum(feature[at], 0)] <= threshold[at]
         at = np.where(inner, np.where(goes_left, left[at], right[at]), at)
-    found: NDArray[np.float64] = tree["values"][at, 0]
-    return found
-
-
-def _number(value: np.float32) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return np.asarray(tree["values"][at], np.float64)

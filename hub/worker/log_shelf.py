@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 
 from firmware_bridge.events import Event
-from firmware_bridge.grid import ChannelGrid
 from firmware_bridge.log_flight import LogFlight, derive
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_survey import LogBoot, Survey, survey
@@ -142,7 +141,8 @@ def _moved(boot: LogBoot, shift_us: int) -> LogBoot:
 def _told(f: LogFlight) -> Told:
     boot, grid = f.boot, joined(f.grids)
     at = None if boot.boot_us is None else boot.first_us - boot.boot_us + f.offset_us
-    line = Line(ChannelGrid(grid.tick_us + f.offset_us, grid.values), boot.clock.source, boot.clock.uncertainty_us, at)
+    grid = replace(grid, tick_us=grid.tick_us + f.offset_us)
+    line = Line(grid, boot.clock.source, boot.clock.uncertainty_us, at)
     events = [replace(e, at_us=e.at_us + f.offset_us) for e in f.events]
     start, end = f.session.start_us + f.offset_us, f.session.end_us + f.offset_us
     return Told(line, events, start, end, f.session.inferred, f.session.why)

@@ -60,7 +60,19 @@ def merge(grids: Sequence[ChannelGrid]) -> tuple[ChannelGrid, list[Span]]:
         values[channel.name] = out
         for run in _runs(source, ticks):
             spans.setdefault(run, []).append(channel.name)
-    return ChannelGrid(ticks, values), _listed(spans)
+    return ChannelGrid(ticks, values, sensed=_sensed(grids, places, len(ticks))), _listed(spans)
+
+
+def _sensed(
+    grids: Sequence[ChannelGrid], places: Sequence[NDArray[np.intp]], rows: int
+) -> dict[str, NDArray[np.float64]]:
+    """What only the analysis reads, by the same rule."""
+    out: dict[str, NDArray[np.float64]] = {}
+    for grid, at in zip(grids, places, strict=True):
+        for name, values in grid.sensed.items():
+            held = out.setdefault(name, np.full(rows, np.nan))
+            held[at] = np.where(np.isfinite(held[at]), held[at], values)
+    return out
 
 
 def _fill(
@@ -129,7 +141,10 @@ def holes(live: NDArray[np.int64], merged: NDArray[np.int64], span_us: tuple[int
 def within(grid: ChannelGrid, window_us: tuple[int, int]) -> ChannelGrid:
     """The rows at window_us[0] <= tick < window_us[1]."""
     keep = (grid.tick_us >= window_us[0]) & (grid.tick_us < window_us[1])
-    return grid if keep.all() else ChannelGrid(grid.tick_us[keep], {k: v[keep] for k, v in grid.values.items()})
+    if keep.all():
+        return grid
+    sensed = {k: v[keep] for k, v in grid.sensed.items()}
+    return ChannelGrid(grid.tick_us[keep], {k: v[keep] for k, v in grid.values.items()}, sensed=sensed)
 
 
 def merge_events(sources: Sequence[Sequence[tuple[T, Event]]]) -> list[tuple[T, Event]]:

@@ -12,7 +12,7 @@ import psycopg
 from hub.ingest.table_rows import RowTypes
 from hub.installation import Installation
 from hub.migrate import check
-from hub.store import chunks, jobs, sessions
+from hub.store import analysis, chunks, jobs, sessions
 from hub.store.device_keys import list_organisations
 from hub.store.jobs import Job
 from hub.store.rows import use_rows
@@ -20,7 +20,9 @@ from hub.store.tenant import tenant
 from hub.worker.analysis import Analyst, data_version, store_analysis
 from hub.worker.log_shelf import LogShelf, open_shelf
 from hub.worker.logs import take_in
+from hub.worker.maintenance import maintain
 from hub.worker.settle import Settled, settle
+from shared.features import FEATURE_VERSION
 from shared.scoring import packaged_bundle
 
 log = logging.getLogger("dbx.worker")
@@ -31,6 +33,9 @@ DAYS_AHEAD = 3
 SILENT_S = 7200.0
 """So long nothing of a live flight: longer than most lost links, short enough to look at a crash the same day."""
 SILENT_CHECK_S = 300.0
+RENEW_S = 60.0
+RENEWED = 30
+"""Flights that another model analysed and that are looked at again, per organisation and RENEW_S; newest first."""
 
 
 class Worker:
@@ -44,11 +49,13 @@ class Worker:
         self._shelf = shelf or LogShelf()
         self._days_s = 0.0
         self._silent_s = 0.0
+        self._renew_s = 0.0
 
     def run_due(self) -> int:
         """Run what is due, logs last, one at a time; how many jobs. psycopg.OperationalError: the database is gone."""
         self._keep_days()
         self._close_silent()
+        self._renew()
         done = 0
         for org_id, job_id in jobs.due(self._conn):
             job = self._run(org_id, job_id)
@@ -101,8 +108,9 @@ class Worker:
         with tenant(self._conn, org_id, actor="worker"):
             store_analysis(
                 self._conn, org_id, settled.aircraft_id, session, result, settled.offset_us,
-                data_version(settled.digests),
+                data_version(settled.digests), self._analyst.version,
             )  # fmt: skip
+            maintain(self._conn, org_id, settled.aircraft_id, session, settled.grids, result.aircraft.name)
         log.info("analysed", extra={"session": str(session), "risk": result.risk_level,
                                     "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
 
@@ -117,6 +125,20 @@ class Worker:
             for session in silent:
                 log.warning("flight closed: the aircraft is silent", extra={"session": str(session)})
         self._silent_s = time.monotonic() + SILENT_CHECK_S
+
+    def _renew(self) -> None:
+        """Ask for the analysis of flights by the models that are now, after an upgrade, until all are done."""
+        if time.monotonic() < self._renew_s:
+            return
+        found = 0
+        for org_id in list_organisations(self._conn):
+            with tenant(self._conn, org_id, actor="worker"):
+                flights = analysis.outdated(self._conn, org_id, self._analyst.version, FEATURE_VERSION, RENEWED)
+                jobs.enqueue(self._conn, org_id, "settle", {f: i * RENEW_S / RENEWED for i, f in enumerate(flights)})
+            found += len(flights)
+        if found:
+            log.info("flights to analyse again", extra={"flights": found, "model": self._analyst.version})
+        self._renew_s = time.monotonic() + RENEW_S if found else float("inf")
 
     def _keep_days(self) -> None:
         """The partitions of today and the next days, made ahead of time."""

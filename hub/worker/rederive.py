@@ -5,7 +5,7 @@ Pure but for reading time: envelopes in, grids and events out. Memory grows with
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from firmware_bridge.columns import fields
 from firmware_bridge.events import Event, EventState, flight_events
 from firmware_bridge.grid import Carry, ChannelGrid, GridInput, carry_of, to_grid
 from firmware_bridge.log_identity import ids_of_uid
+from firmware_bridge.sensed import SensedReader
 from firmware_bridge.vehicle import AUTOPILOT_VERSION
 from hub.ingest.admit import MAX_BLOCK_BYTES, MAX_FRAMES
 from hub.ingest.derive import vehicle_of
@@ -62,6 +63,7 @@ class Rederivation:
         self._autopilot = autopilot
         self._carry: Carry | None = None
         self._events = EventState()
+        self._sensed = SensedReader()
         self._until_us: int | None = None
 
     def add(self, batch: Batch) -> None:
@@ -94,8 +96,9 @@ class Rederivation:
             )  # fmt: skip
             grid = to_grid([item])[0]
             self._carry = carry_of(item)
+            sensed = self._sensed.read(block, source, grid.tick_us)
             if len(grid.tick_us):
-                self.result.grids.append(grid)
+                self.result.grids.append(replace(grid, sensed=sensed))
         for number, event in enumerate(flight_events(block, source, self._events)):
             self.result.events.append((key, number, event))
 
@@ -124,7 +127,13 @@ def joined(grids: Sequence[ChannelGrid]) -> ChannelGrid:
     keep[1:] = ticks[1:] > np.maximum.accumulate(ticks)[:-1]
     names = dict.fromkeys(name for g in grids for name in g.values)
     values = {name: np.concatenate([_values(g, name) for g in grids])[keep] for name in names}
-    return ChannelGrid(ticks[keep], values)
+    seen = dict.fromkeys(name for g in grids for name in g.sensed)
+    sensed = {name: np.concatenate([g.sensed.get(name, _unseen(g)) for g in grids])[keep] for name in seen}
+    return ChannelGrid(ticks[keep], values, sensed=sensed)
+
+
+def _unseen(grid: ChannelGrid) -> NDArray[np.float64]:
+    return np.full(len(grid.tick_us), np.nan)
 
 
 def _values(grid: ChannelGrid, name: str) -> NDArray[np.signedinteger]:

@@ -144,7 +144,7 @@ def _merged(flight: Rederived, laid: LaidLogs) -> tuple[ChannelGrid, list[Span]]
     whole = joined(flight.grids)
     if not laid.laid:
         return whole, []
-    on_recorder = [ChannelGrid(f.grid.tick_us - flight.offset_us, f.grid.values) for f in laid.laid]
+    on_recorder = [replace(f.grid, tick_us=f.grid.tick_us - flight.offset_us) for f in laid.laid]
     return merge([*on_recorder, whole])
 
 

@@ -43,7 +43,15 @@ def test_it_reads_blocks_of_series(frames: Frames) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [records.SessionOpen, records.SessionClose, records.Gap, records.Finding, records.DirectiveReport]
+    "kind",
+    [
+        records.SessionOpen,
+        records.SessionClose,
+        records.Gap,
+        records.Finding,
+        records.DirectiveReport,
+        records.ModelReport,
+    ],  # fmt: skip
 )
 def test_the_page_names_every_record_and_field(kind: type) -> None:
     line = next(line for line in TEXT.splitlines() if line.startswith(f"| `{kind.type}`"))  # type: ignore[attr-defined]

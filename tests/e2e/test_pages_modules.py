@@ -171,8 +171,9 @@ def test_a_whole_record_is_told_from_its_numbers_before_the_hub_has_settled_the_
     assert run("flight_words.js", f"m.isWhole({flight})") is whole
 
 
-def test_a_score_explained_in_logarithms_is_shown_from_the_usual_score_by_factors(run: Any) -> None:
-    shap = [{"feature": "a_rms", "value": 3, "shap": 1.0}, {"feature": "b_mean", "value": 1, "shap": -0.5}]
-    assert run("waterfall.js", f"m.usualScore({shap}, 0.8)") == pytest.approx(0.8 / 2**0.5)
-    said = run("waterfall.js", f"m.waterfall({shap}, 0.8, n => n).querySelector('svg').getAttribute('aria-label')")
-    assert said.replace("\u202f", "") == "From 0.566 to 0.800: a_rms ×2.00, b_mean ×0.71."
+def test_a_kind_is_explained_from_its_nominal_probability_by_what_each_quantity_adds(run: Any) -> None:
+    named = [{"feature": "a_rms", "value": 3, "shap": 0.75}, {"feature": "b_mean", "value": 1, "shap": -0.25}]
+    shap = [*named, {"feature": "others", "value": 0, "shap": 0.125}, {"feature": "base", "value": 0, "shap": 0.0625}]
+    assert run("waterfall.js", f"m.total({shap})") == pytest.approx(0.6875)
+    said = run("waterfall.js", f"m.waterfall({shap}, n => n).querySelector('svg').getAttribute('aria-label')")
+    assert said.replace("\u2212", "-") == "From 0.06 to 0.69: a_rms +0.75, b_mean -0.25, others +0.13."

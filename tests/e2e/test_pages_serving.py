@@ -17,6 +17,7 @@ PATHS = [
     "/fleet",
     "/logs",
     f"/logs/{64 * 'a'}",
+    "/maintenance",
     "/system",
     "/login",
 ]

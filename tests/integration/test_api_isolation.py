@@ -1,6 +1,7 @@
 """Nobody reaches what belongs to another organisation, by any route. Routes come from the application itself, so that
 a new one cannot be forgotten."""
 
+import re
 import uuid
 
 import pytest
@@ -23,6 +24,13 @@ BODIES = {
     "/v1/aircraft": {"name": "x"},
     "/v1/keys": {"name": "x"},
     "/v1/logs/{sha256}": {"aircraft_id": None},
+    "/v1/components": {"kind": "motor", "name": "x"},
+    "/v1/flights/{flight_id}/batteries": {"batteries": []},
+    "/v1/maintenance/limits": {"kind": "prop", "quantity": "hours", "most": 50},
+    "/v1/aircraft/{aircraft_id}/work-orders": {"title": "x"},
+    "/v1/work-orders/{work_order_id}/sign": {"state": "in_progress", "signed_by": "x"},
+    "/v1/findings/{finding_id}/feedback": {"verdict": "confirmed"},
+    "/v1/feedback/settings": {"share_feedback": True},
 }
 
 
@@ -43,13 +51,27 @@ def ids_of(tenant, path: str) -> dict[str, str]:
     is_device_key = "device-keys" in path
     if "{sha256}" in path:
         return {"sha256": store_log(tenant.database, tenant.org_id).hex()}
-    return {
+    return maintenance_ids(tenant, path, flight) | {
         "flight_id": str(flight.flight_id),
         "stream_id": str(flight.stream_id),
         "aircraft_id": str(flight.aircraft_id),
         "alert_id": new_alert(tenant) if "alert_id" in path else "",
         "key_id": flight.device_key_id if is_device_key else str(tenant.key_ids["viewer"]),
     }
+
+
+def maintenance_ids(tenant, path: str, flight) -> dict[str, str]:
+    aircraft = f"/v1/aircraft/{flight.aircraft_id}"
+    found = {}
+    if "{component_id}" in path:
+        found["component_id"] = tenant.post("/v1/components", {"kind": "prop", "name": "secret part"}).json()["id"]
+        if path.endswith("/remove"):
+            tenant.post(f"{aircraft}/components/{found['component_id']}/install")
+    if "{work_order_id}" in path:
+        found["work_order_id"] = tenant.post(f"{aircraft}/work-orders", {"title": "secret work"}).json()["id"]
+    if "{finding_id}" in path:
+        found["finding_id"] = tenant.get(f"/v1/flights/{flight.flight_id}/findings").json()["items"][0]["id"]
+    return found
 
 
 def new_alert(tenant) -> str:
@@ -84,7 +106,7 @@ def test_ones_own_id_beside_another_organisations_is_not_found(ours, theirs, met
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
 def test_every_route_but_the_public_ones_needs_a_key(ours, method: str, path: str) -> None:
-    ids = {k: str(uuid.uuid4()) for k in ("flight_id", "stream_id", "aircraft_id", "key_id", "alert_id", "sha256")}
+    ids = {name: str(uuid.uuid4()) for name in re.findall(r"{(\w+)}", path)}
     answer = ours.client.request(method, path.format(**ids), json=BODIES.get(path))
     if (method, path) in PUBLIC:
         assert answer.status_code != 500

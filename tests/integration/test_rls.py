@@ -79,12 +79,47 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "session_id": ID, "source_no": 0, "kind": "live", "channels": ["lat_deg"], "from_utc_us": 0, "to_utc_us": 1,
         "grid_rows": 1,
     },
+    "model_bundles": {"digest": BYTES32, "name": "x", "feature_version": 1, "bundle": b"x"},
+    "model_releases": {"release_id": ID, "digest": BYTES32, "stage": "fleet", "released_by": "x"},
+    "model_release_aircraft": {"release_id": ID, "aircraft_id": ID, "directive_version": 1},
+    "model_reports": {
+        "stream_id": ID, "seq": 1, "record_no": 0, "aircraft_id": ID, "number": 1, "at_utc_us": 0, "stage": "fleet",
+        "active": "x", "active_digest": BYTES32, "other": "", "flown_s": 0, "agreed_s": 0, "active_findings": 0,
+        "other_findings": 0, "detail": "",
+    },
+    "flight_rollups": {
+        "session_id": ID, "aircraft_id": ID, "started_utc_us": 0, "armed_s": 1, "flying_s": 1, "arm_cycles": 1
+    },
+    "maintenance_trends": {
+        "aircraft_id": ID, "quantity": "x", "flights": 8, "baseline": 1, "spread": 0, "latest": 1
+    },
+    "maintenance_components": {"component_id": ID, "kind": "motor", "name": "x"},
+    "maintenance_installations": {
+        "installation_id": ID, "component_id": ID, "kind": "motor", "aircraft_id": ID, "installed_utc_us": 0
+    },
+    "maintenance_limits": {"kind": "motor", "quantity": "hours", "most": 1},
+    "flight_batteries": {"session_id": ID, "component_id": ID},
+    "work_orders": {
+        "work_order_id": ID, "aircraft_id": ID, "title": "x", "priority": "LOW", "created_by": "x"
+    },
+    "work_order_signatures": {
+        "work_order_id": ID, "signature_no": 1, "state": "done", "signed_by": "x", "key_id": ID
+    },
+    "finding_feedback": {
+        "feedback_id": ID, "finding_id": ID, "aircraft_id": ID, "source": "hub", "found_kind": "x", "start_us": 0,
+        "end_us": 1, "verdict": "confirmed", "key_id": ID,
+    },
+    "finding_vectors": {
+        "session_id": ID, "start_us": 0, "end_us": 1, "feature_version": 2, "aircraft_class": "copter", "features": 1,
+        "vectors": bytes(4),
+    },
     "telemetry_chunks": {
         "session_id": ID, "t0_utc_us": 0, "t1_utc_us": 0, "aircraft_id": ID, "n": 1, "settled": False, "armed": [1],
         "motor_rpm": [3000],
     },
 }  # fmt: skip
-VIEWS = (*views(), "active_flights", "system_health")
+MAINTENANCE_VIEWS = ("maintenance_limits_now", "component_flights", "component_usage", "current_feedback")
+VIEWS = (*views(), "active_flights", "system_health", *MAINTENANCE_VIEWS)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 

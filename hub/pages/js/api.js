@@ -60,11 +60,16 @@ async function change(path, options) {
   return response.json();
 }
 
-/** POST without a body, below /v1. */
-export const post = (path) => change(path, { method: "POST", headers: { accept: "application/json" } });
+function withBody(method, body) {
+  if (body === undefined) return { method, headers: { accept: "application/json" } };
+  return { method, headers: { accept: "application/json", "content-type": "application/json" }, body: JSON.stringify(body) };
+}
+
+/** POST below /v1, with or without a JSON body. */
+export const post = (path, body) => change(path, withBody("POST", body));
 
 /** PATCH with a JSON body, below /v1. */
-export const patch = (path, body) => change(path, { method: "PATCH", headers: { accept: "application/json", "content-type": "application/json" }, body: JSON.stringify(body) });
+export const patch = (path, body) => change(path, withBody("PATCH", body));
 
 /**
  * POST a file as it is, below /v1. onProgress(share 0..1) while it goes. Gives the answer; throws ApiError. `signal` stops it.

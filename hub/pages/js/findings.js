@@ -2,14 +2,15 @@
 
 import { h } from "./dom.js";
 import { emptyState } from "./frame.js";
-import { duration, measured, words } from "./format.js";
-import { waterfall } from "./waterfall.js";
+import { duration, measured, number, words } from "./format.js";
+import { verdicts } from "./verdicts.js";
+import { total, waterfall } from "./waterfall.js";
 
 const TONES = { critical: "crit", warning: "warn", info: "accent" };
 
 /** A feature's name as words with its unit last: "vibe_z_p95_mps2" → "vibe z p95 (m/s²)". */
 export function featureName(name) {
-  const units = { mps2: "m/s²", mps: "m/s", radps: "rad/s", rad: "rad", us: "µs", deg: "°", pct: "%", ut: "µT", pa: "Pa", v: "V", a: "A", m: "m", s: "s" };
+  const units = { mps2: "m/s²", mps: "m/s", radps: "rad/s", rad: "rad", us: "µs", deg: "°", pct: "%", ut: "µT", pa: "Pa", v: "V", a: "A", m: "m", s: "s", ohm: "Ω" };
   const parts = String(name).split("_");
   const unit = parts.length > 1 && units[parts.at(-1)];
   return unit ? `${parts.slice(0, -1).join(" ")} (${unit})` : parts.join(" ");
@@ -22,9 +23,9 @@ function scoreBar(finding) {
   return h("div", { class: "score", title: `score ${measured(finding.score)}, threshold ${measured(finding.threshold)}` }, h("span", { class: "score-bar", vars: { "--at": share(finding.score), "--limit": share(finding.threshold) } }), h("span", { class: "num" }, `${measured(finding.score)} · limit ${measured(finding.threshold)}`));
 }
 
-/** How far a feature is from normal; its weight counts robust standard deviations. */
+/** How far a feature is from normal; its weight counts how far healthy flights go. */
 function deviation(e) {
-  const far = `${measured(Math.abs(e.weight ?? 0))} robust standard deviations ${e.weight < 0 ? "below" : "above"} normal`;
+  const far = `${measured(Math.abs(e.weight ?? 0))} times as far ${e.weight < 0 ? "below" : "above"} normal as healthy flights go`;
   return e.weight ? `${e.feature}: ${far}` : e.feature;
 }
 
@@ -51,7 +52,7 @@ function report(analysis, isOpen) {
 
 export class FindingList {
   constructor(host, { view, axis }) {
-    Object.assign(this, { host, view, axis, items: [], report: null, open: new Set() });
+    Object.assign(this, { host, view, axis, items: [], verdicts: [], me: null, open: new Set() });
     axis.addEventListener("change", () => this.show());
   }
 
@@ -66,15 +67,30 @@ export class FindingList {
     this.show();
   }
 
+  /** verdicts of people as from the API; me: who is asking. */
+  setVerdicts(items, me) {
+    const now = JSON.stringify([items, me]);
+    if (now === this.heard) return;
+    Object.assign(this, { verdicts: items, me, heard: now });
+    this.show();
+  }
+
+  /** A verdict that was just given, in the place of that person's one before. */
+  #onVerdict(v) {
+    const before = this.verdicts.map((s) => (s.key_id === v.key_id && s.finding_id === v.finding_id ? { ...s, is_current: false } : s));
+    this.setVerdicts([v, ...before], this.me);
+  }
+
   #card(finding) {
     const [from, to] = [finding.start_utc_us / 1e6, finding.end_utc_us / 1e6];
     const tone = TONES[finding.severity] ?? "";
     const details = h("details", { class: `finding ${tone}`, open: this.open.has(finding.id) });
     details.addEventListener("toggle", () => (details.open ? this.open.add(finding.id) : this.open.delete(finding.id)));
+    const likely = finding.shap?.length ? ` · probability ${number(total(finding.shap), 2)}` : "";
     const who = finding.source === "aircraft" ? "aircraft" : "hub";
     details.append(
-      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}`)),
-      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, finding.score, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots")),
+      h("summary", null, h("span", { class: `badge ${tone}` }, words(finding.severity)), h("b", null, words(finding.kind)), h("time", { class: "num muted" }, `${who} · ${this.axis.full(from)} · ${duration(to - from)}${likely}`)),
+      h("div", { class: "finding-body" }, scoreBar(finding), finding.evidence?.length ? evidence(finding.evidence) : "", finding.shap?.length ? waterfall(finding.shap, featureName) : "", h("p", { class: "hint" }, `Found ${who === "hub" ? "in the hub" : "on the aircraft"} by ${finding.model || "a rule"}.`), h("button", { class: "plain", type: "button", onclick: () => this.view.show(from, to) }, "Show in the plots"), verdicts(finding, this.verdicts, this.me, (v) => this.#onVerdict(v))),
     );
     return details;
   }

@@ -96,6 +96,7 @@ class FlightPage {
     this.findings = (await this.feeds.findings.load()) ?? this.findings;
     this.backdrop = backdropOf(this.flight, this.findings);
     this.findingList.set(this.findings, this.flight);
+    if (this.findings.length) this.loadVerdicts().catch(showLink);
     setText(byId("tab-findings").querySelector(".count"), String(this.findings.length));
     if (!this.hasChosenTab) {
       this.hasChosenTab = true;
@@ -103,6 +104,11 @@ class FlightPage {
     }
     this.timeline.draw();
     this.board.redraw();
+  }
+
+  async loadVerdicts() {
+    const [{ data }, who] = await Promise.all([get(`${this.path}/feedback`), me]);
+    this.findingList.setVerdicts(data.items, who);
   }
 
   async loadEvents() {
@@ -152,5 +158,5 @@ async function start() {
   }
 }
 
-openFrame();
+const me = openFrame();
 start();
