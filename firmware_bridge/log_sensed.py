@@ -145,7 +145,8 @@ class TableSensed:
         kept.append((rows.time_us, np.stack(values)))
 
     def read(self, tick_us: NDArray[np.int64]) -> dict[str, Floats]:
-        """SENSED name -> float64 [ticks] at the (ascending) ticks of the log's clock; what was never told is left out."""
+        """SENSED name -> float64 [ticks] at the (ascending) ticks of the log's clock; what was never told is left
+        out."""
         out: dict[str, Floats] = {}
         for source, kept in zip(self._sources, self._kept, strict=True):
             if kept:

@@ -1,7 +1,9 @@
-"""What the analysis reads beside the channels: second sensors, rate commands, the receiver's own words (`shared.channels.SENSED`).
+"""What the analysis reads beside the channels: second sensors, rate commands, the receiver's own words
+(`shared.channels.SENSED`).
 
 The channels are what operators see and databases keep; these are only looked at, from the frames, on the ticks of the
-channels' grid, as physical floats. Same rules: the newest message's value, held for HOLD_S, then NaN; nothing interpolated.
+channels' grid, as physical floats. Same rules: the newest message's value, held for HOLD_S, then NaN; nothing
+interpolated.
 """
 
 from dataclasses import dataclass

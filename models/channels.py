@@ -1,4 +1,5 @@
-"""Channels and signals of a telemetry log: the same path as on the aircraft and in the hub, for training and evaluation."""
+"""Channels and signals of a telemetry log: the same path as on the aircraft and in the hub, for training and
+evaluation."""
 
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from shared.timeline import timeline
 
 
 def log_channels(path: Path) -> tuple[NDArray[np.int64], dict[str, NDArray[np.floating]]]:
-    """(tick_us [n], channel or sensed -> float [n(, size)]) of a `.tlog`, also packed. Refused, OSError: see open_log."""
+    """(tick_us [n], channel or sensed -> float [n(, size)]) of a `.tlog`, also packed. Refused, OSError: see
+    open_log."""
     frames = read_tlog(open_log(path)).frames
     columns = columns_of(frames)
     vehicle = find_vehicle(columns)

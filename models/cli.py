@@ -1,4 +1,4 @@
-"""dbx models: train, evaluate, show, publish, releases."""
+"""dbx models: dataset, train, evaluate, show, publish, releases."""
 
 import argparse
 import datetime
@@ -40,7 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     evaluate = commands.add_parser("evaluate", help="held-out figures: each site in turn is never trained on")
     evaluate.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    evaluate.add_argument("--ablation", action="store_true", help="also what is lost without each family of signals")
     evaluate.set_defaults(run=_evaluate)
+    dataset = commands.add_parser(
+        "dataset", help="the labelled flights as a table of feature vectors, with a data card"
+    )
+    dataset.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    dataset.add_argument("--out", type=Path, required=True, metavar="TABLE", help="a .npz file")
+    dataset.set_defaults(run=_dataset)
     show = commands.add_parser("show", help="verify a bundle and print its manifest")
     show.add_argument("bundle", type=Path, nargs="?", help="default: the packaged one")
     show.set_defaults(run=_show)
@@ -99,9 +106,21 @@ def _settle_key(trusted: Path, public: bytes, replace: bool) -> bool:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from models.dataset import read_flights
-    from models.evaluate import cross_validate
+    from models.evaluate import ablation, cross_airframes, cross_validate
 
-    print(json.dumps(cross_validate(read_flights(args.data)).summary(), indent=2))
+    flights = read_flights(args.data)
+    found = cross_validate(flights).summary() | {"airframes_left_out": cross_airframes(flights)}
+    print(json.dumps(found | ({"ablation": ablation(flights)} if args.ablation else {}), indent=2))
+    return 0
+
+
+def _dataset(args: argparse.Namespace) -> int:
+    from models.dataset import read_flights, write_table
+    from models.train import data_card
+
+    flights = read_flights(args.data)
+    write_table(args.out, flights)
+    print(json.dumps(data_card(flights) | {"table": str(args.out), "bytes": args.out.stat().st_size}, indent=2))
     return 0
 
 

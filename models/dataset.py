@@ -1,11 +1,12 @@
 """Labelled flights as feature vectors: a folder with `labels.csv` and the telemetry logs that it names.
 
-Of a label only this is read: class, airframe, site, whether and when which fault was injected and how severe, and when the
+Of a label only this is read: class, airframe, site, whether and when which fault was injected and how severe, and
+when the
 aircraft touched the ground. File names, SIM* messages and what the autopilot says in words never become features.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.channels import log_channels
-from shared.features import Vector, flight_features
+from shared.features import FEATURE_VERSION, NAMES, Vector, flight_features
 
 CLASSES = {"copter": "copter", "plane": "plane", "heli": "helicopter", "quadplane": "quadplane"}
 """`vehicle` of labels.csv -> class of aircraft."""
@@ -93,3 +94,22 @@ def sites(flights: list[Flight]) -> Iterator[tuple[str, list[Flight], list[Fligh
     """(site, the flights elsewhere, the flights there), each site in turn."""
     for site in sorted({f.site for f in flights}):
         yield site, [f for f in flights if f.site != site], [f for f in flights if f.site == site]
+
+
+def write_table(path: Path, flights: Sequence[Flight]) -> None:
+    """All vectors in flight as one compressed table (npz): vector [n, features], flight (row of the flights), end_us,
+    is_fault; per flight its label; the names of the features. The same flights give the same bytes but for the
+    packing."""
+    rows = [np.flatnonzero(f.flying) for f in flights]
+    parts = list(zip(flights, rows, strict=True))
+    columns = {
+        "features": np.array(NAMES), "feature_version": np.array(FEATURE_VERSION),
+        "vector": np.concatenate([f.vectors[r] for f, r in parts]),
+        "flight": np.concatenate([np.full(len(r), i, np.int32) for i, r in enumerate(rows)]),
+        "end_us": np.concatenate([f.end_us[r] for f, r in parts]),
+        "is_fault": np.concatenate([f.faulty()[r] for f, r in parts]),
+    }  # fmt: skip
+    for name in ("name", "aircraft", "airframe", "site", "fault", "severity", "hard_negative"):
+        columns[f"flight_{name}"] = np.array([getattr(f, name) for f in flights])
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **columns)

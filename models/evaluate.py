@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.calibration import calibrate, reliability
 from models.dataset import SEVERE, Flight, sites
 from models.kinds import Ranges, fit_kinds, kind_of
 from models.limits import fit_limits
+from shared.features import Vector
 from shared.persistence import Episode, Rule, episodes
-from shared.scoring import ratios, score_of
+from shared.scoring import FAMILIES, FAMILY, ratios, score_of
 
 PER_HOUR = 0.5
 """False alarms per flight hour that the threshold may raise on the healthy vectors that it is chosen on."""
@@ -43,7 +45,7 @@ class Evaluation:
     """The outcomes of all flights, each by a model that never saw its site."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    scores: list[Scores] = field(default_factory=list)
+    probabilities: list[Scores] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """As JSON-ready figures."""
@@ -61,7 +63,22 @@ class Evaluation:
             "severe": _found(severe),
             "by_class": _by(faults, "aircraft"),
             "by_kind": _by(faults, "fault"),
+            "by_severity": _by(faults, "severity"),
+            "delays_s": _delays(faults),
             "confusion": _confusion(faults),
+            "confusion_by_class": {
+                c: _confusion([o for o in faults if o.flight.aircraft == c]) for c in _classes(self.outcomes)
+            },
+            "reliability": reliability([o.flight for o in self.outcomes], self.probabilities),
+            "alarms": [
+                {
+                    "flight": o.flight.name,
+                    "second": round((e.first_us - int(o.flight.end_us[0])) / 1e6),
+                    "score": round(e.score, 2),
+                }
+                for o in self.outcomes
+                for e in o.false_alarms
+            ],
         }
 
 
@@ -75,6 +92,16 @@ def _found(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "right_kind_of_found": round(named / len(found), 3) if found else None,
         "median_delay_s": round(statistics.median(o.delay_s for o in found), 1) if found else None,
     }
+
+
+def _classes(outcomes: Sequence[Outcome]) -> list[str]:
+    return sorted({o.flight.aircraft for o in outcomes})
+
+
+def _delays(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Deciles of the time from a fault's begin to its finding."""
+    delays = [o.delay_s for o in outcomes if o.is_found]
+    return {f"p{q}": round(float(np.percentile(delays, q)), 1) for q in (10, 25, 50, 75, 90, 100)} if delays else {}
 
 
 def _by(outcomes: Sequence[Outcome], what: str) -> dict[str, str]:
@@ -144,10 +171,47 @@ def cross_validate(flights: Sequence[Flight]) -> Evaluation:
     """Each site in turn: ranges, threshold and forest from the others alone."""
     result = Evaluation()
     for _, others, held_out in sites(list(flights)):
-        inner = out_of_site(others)
-        threshold = choose_threshold(others, scores_by(others, inner))
-        forest, limits = fit_kinds(others, inner), fit_limits(others)
-        for flight, scores in zip(held_out, scores_by(held_out, [limits] * len(held_out)), strict=True):
-            result.outcomes.append(judge(flight, scores, limits, forest, threshold))
-            result.scores.append(scores / threshold)
+        _hold_out(result, others, held_out)
     return result
+
+
+def cross_airframes(flights: Sequence[Flight]) -> dict[str, dict[str, Any]]:
+    """Each airframe of a class that has others, never trained on: class/airframe -> figures."""
+    kinds = sorted({(f.aircraft, f.airframe) for f in flights})
+    several = [k for k in kinds if sum(k[0] == other[0] for other in kinds) > 1]
+    found = {}
+    for kind in several:
+        result = Evaluation()
+        others = [f for f in flights if (f.aircraft, f.airframe) != kind]
+        _hold_out(result, others, [f for f in flights if (f.aircraft, f.airframe) == kind])
+        found["/".join(kind)] = result.summary()
+    return found
+
+
+def ablation(flights: Sequence[Flight]) -> dict[str, dict[str, int]]:
+    """Without one family of signals at a time ("": with all): faults found, severe ones found, false alarms. By
+    ranges of
+    other sites; one threshold for all, chosen anew."""
+    shares = [ratios(f.vectors, r[f.aircraft]) for f, r in zip(flights, out_of_site(flights), strict=True)]
+    return {
+        name: _without(flights, shares, family)
+        for name, family in [("", -1), *((n, i) for i, n in enumerate(FAMILIES))]
+    }
+
+
+def _without(flights: Sequence[Flight], shares: Sequence[Vector], family: int) -> dict[str, int]:
+    scores = [score_of(np.where(family == FAMILY, 0, s).astype(np.float32)) for s in shares]
+    threshold = choose_threshold(flights, scores)
+    found = [f for f, s in zip(flights, scores, strict=True) if f.fault and _alarms(f, s, f.since_fault(), threshold)]
+    false = sum(len(_alarms(f, s, f.healthy(), threshold)) for f, s in zip(flights, scores, strict=True))
+    return {"found": len(found), "severe": sum(f.severity >= SEVERE for f in found), "false_alarms": false}
+
+
+def _hold_out(result: Evaluation, others: Sequence[Flight], held_out: Sequence[Flight]) -> None:
+    inner = out_of_site(others)
+    seen = scores_by(others, inner)
+    threshold, knots = choose_threshold(others, seen), np.array(calibrate(others, seen))
+    forest, limits = fit_kinds(others, inner), fit_limits(others)
+    for flight, scores in zip(held_out, scores_by(held_out, [limits] * len(held_out)), strict=True):
+        result.outcomes.append(judge(flight, scores, limits, forest, threshold))
+        result.probabilities.append(np.interp(scores, knots[:, 0], knots[:, 1]))

@@ -27,14 +27,16 @@ FLOOR_BY_SIGNAL = {
     "gyro_apart": 0.087, "gyro_off": 0.06, "gyro_rough": 0.3, "gyro_apart_rough": 0.3, "vibe": 15.0,
     "alt_climb_error": 0.8, "baro_climb_error": 0.8, "baro2_climb_error": 0.8, "airspeed_error": 1.5,
     "roll_untracked": 1.5, "pitch_untracked": 1.5, "roll_rate": 0.15, "pitch_rate": 0.1, "yaw_rate": 0.3, "tilt": 0.3,
-    "thrust_target": 0.3, "energy_climb": 2.5, "thrust_unanswered": 1.5, "volts": 0.1, "volts_step": 0.035, "outputs": 60.0,
+    "thrust_target": 0.3, "energy_climb": 2.5, "thrust_unanswered": 1.5, "volts": 0.1, "volts_step": 0.035,
+        "outputs": 60.0,
 }  # fmt: skip
 FLOOR_OFF = {
     # beyond what the flight's own past varied by
     "gps_satellites": 1.2, "gps_hdop": 0.3, "baro_apart": 1.0, "acc_apart": 0.15, "acc_rough": 2.0, "gyro_apart": 0.025,
     "gyro_off": 0.01, "vibe": 2.5, "outputs": 40.0, "output": 30.0, "mag": 4.0, "throttle": 8.0, "share": 10.0,
 }  # fmt: skip
-"""No nominal range is narrower, whatever the flights that are at hand: simulated sensors are cleaner and more alike than
+"""No nominal range is narrower, whatever the flights that are at hand: simulated sensors are cleaner and more alike
+than
 real ones. By the signal's longest prefix, else by unit."""
 
 
@@ -67,7 +69,8 @@ def fit_limits(flights: Sequence[Flight], threshold: float = 1.0, critical: floa
 
 
 def _ranges(flights: Sequence[Flight]) -> dict[str, Range]:
-    """(median, farthest above, farthest below) of each feature that lasted two vectors; infinite where a class never had
+    """(median, farthest above, farthest below) of each feature that lasted two vectors; infinite where a class never
+    had
     the feature."""
     out: dict[str, Range] = {}
     for aircraft in sorted({f.aircraft for f in flights}):
@@ -88,7 +91,8 @@ def _ranges(flights: Sequence[Flight]) -> dict[str, Range]:
 
 
 def _margins(flights: Sequence[Flight]) -> dict[str, NDArray[np.float64]]:
-    """Class -> [features]: BEYOND times the largest ratio that lasted two vectors in a healthy flight by the range of the
+    """Class -> [features]: BEYOND times the largest ratio that lasted two vectors in a healthy flight by the range
+    of the
     others' sites, at least LEAST_MARGIN."""
     worst = {f.aircraft: np.zeros(len(FEATURES)) for f in flights}
     for site in sorted({f.site for f in flights}):

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
+from models.calibration import calibrate
 from models.dataset import Flight
 from models.evaluate import CRITICAL, RULE, Evaluation, choose_threshold, cross_validate, out_of_site, scores_by
 from models.export import library_versions, pack, parity, to_onnx
@@ -22,13 +21,13 @@ from shared.scoring import FORMAT, RANKS, Nominal, kind_inputs, ratios
 MODEL, VERSION = "edge", "2"
 KIND_SURE = 0.2
 """A kind less probable than this is not named: the finding is a novelty."""
-KNOTS = 12
 
 
 def train(
     flights: Sequence[Flight], key: Ed25519PrivateKey, now: datetime.datetime, feedback: Sequence[Flight] = ()
 ) -> tuple[bytes, dict[str, Any], Evaluation]:
-    """(signed bundle, its manifest, the held-out evaluation). ValueError when a class has no healthy flight, or ONNX and
+    """(signed bundle, its manifest, the held-out evaluation). ValueError when a class has no healthy flight, or ONNX
+    and
     scikit-learn differ. feedback: verdicts on findings; thresholds and figures rest on the labelled flights alone."""
     seen_by = out_of_site(flights)
     threshold = choose_threshold(flights, scores_by(flights, seen_by))
@@ -57,22 +56,6 @@ def train(
         "libraries": library_versions(),
     }
     return pack(manifest, onnx, key), manifest, evaluation
-
-
-def calibrate(flights: Sequence[Flight], scores: Sequence[NDArray[np.float64]]) -> list[list[float]]:
-    """[[score, probability of a fault], ...], both ascending: isotonic over out-of-site scores, every flight alike."""
-    x, y, w = [], [], []
-    for flight, score in zip(flights, scores, strict=True):
-        for rows, is_fault in ((flight.healthy(), 0.0), (flight.faulty(), 1.0)):
-            if rows.any():
-                x.append(score[rows])
-                y.append(np.full(int(rows.sum()), is_fault))
-                w.append(np.full(int(rows.sum()), 1 / rows.sum()))
-    curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-    curve.fit(np.concatenate(x), np.concatenate(y), sample_weight=np.concatenate(w))
-    knots = np.quantile(np.concatenate(x), np.linspace(0, 1, KNOTS))
-    knots = np.unique(np.concatenate([knots, [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0]]))
-    return [[round(float(k), 4), round(float(p), 4)] for k, p in zip(knots, curve.predict(knots), strict=True)]
 
 
 def _class(nominal: Nominal) -> dict[str, Any]:

@@ -40,7 +40,7 @@ usage: dbx COMMAND [options]        (each command answers --help)
   hub       the cloud side
               up ingest api worker migrate broker-files org key aircraft audit
   models    train, evaluate and package the anomaly models
-              train evaluate show publish releases
+              dataset train evaluate show publish releases
   inspect   say what is in recorded logs, damaged ones too: inspect FILE... [--json]
   analyze   judge the flights in recorded logs: analyze FILE... [--json] [--jobs N]
   verify    check an exported evidence file offline: verify FILE

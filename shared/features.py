@@ -1,8 +1,10 @@
 """Features, version 2: what the last seconds of a flight look like, as a vector of physical quantities, once a second.
 
-Used alike on the aircraft, in training and in the hub. A feature is one reduction of one signal (`shared.signals`) over the
-newest seconds; "off" features compare with the same flight's own past (its mean in flight, up to 10 s ago), so that an
-airframe is its own nominal. A feature whose channels are absent is NaN: it says nothing either way. A change of meaning,
+Used alike on the aircraft, in training and in the hub. A feature is one reduction of one signal (`shared.signals`)
+over the
+newest seconds; "off" features compare with the same flight's own past (its mean in flight, up to 6 s ago), so that an
+airframe is its own nominal. A feature whose channels are absent is NaN: it says nothing either way. A change of
+meaning,
 order or type needs a new FEATURE_VERSION.
 """
 
@@ -40,7 +42,8 @@ Side = Literal["high", "low", "both"]
 class Feature:
     """One element of the vector. ticks: how many of the newest it looks at. side: where it is abnormal.
 
-    reduction: mean; middle (median); peak (largest magnitude); floor (smallest magnitude); std; off (mean less the flight's own);
+    reduction: mean; middle (median); peak (largest magnitude); floor (smallest magnitude); std; off (mean less the
+    flight's own);
     ratio (mean over the flight's own).
     """
 
@@ -95,9 +98,11 @@ FEATURES: tuple[Feature, ...] = tuple(
         _f("baro_apart", "m", "first less second barometer's height", "mean both 80", "std high 30", "off both"),
         _f("baro_still", "share", "first barometer's reading does not change", "mean high 60"),
         _f("baro_rough", "m", "first barometer's height against its last second", "mean high 80"),
-        _f("baro_climb_error", "m/s", "climb by the first barometer less the estimator's", "floor high", "mean both 80"),
+        _f("baro_climb_error", "m/s", "climb by the first barometer less the estimator's", "floor high",
+           "mean both 80"),
         _f("baro2_climb_error", "m/s", "climb by the second barometer less the estimator's", "floor high"),
-        _f("alt_climb_error", "m/s", "change of the estimator's altitude less its climb rate", "floor high", "mean both"),
+        _f("alt_climb_error", "m/s", "change of the estimator's altitude less its climb rate", "floor high",
+           "mean both"),
         _f("ekf_velocity", "1", "velocity innovation test ratio", "mean high 15"),
         _f("ekf_position", "1", "position innovation test ratio", "mean high 15", "peak high 30"),
         _f("ekf_height", "1", "height innovation test ratio", "mean high 15"),
@@ -148,7 +153,8 @@ FEATURES: tuple[Feature, ...] = tuple(
            "off low 15"),
         *(
             _f(f"outputs_{g}_spread", "us", f"highest less lowest of outputs {n}", "mean high 10", "off high")
-            + _f(f"rotors_{g}_slowest", "1", f"logarithm of the slowest rotor's speed per command over the others', {n}",
+            + _f(f"rotors_{g}_slowest", "1",
+               f"logarithm of the slowest rotor's speed per command over the others', {n}",
                  "mean low 10", "off low")
             + _f(f"rotors_{g}_response", "1", f"logarithm of the lowest rotor speed per command, {n}", "off both 15")
             for g, n in (("a", "1-4"), ("b", "5-8"))

@@ -47,7 +47,8 @@ class Persistence:
         return self._open is not None
 
     def update(self, at_us: int, score: float | None) -> Episode | None:
-        """Take the score at `at_us` (None: not in flight). Gives the episode that begins now (`is_open`) or has ended."""
+        """Take the score at `at_us` (None: not in flight). Gives the episode that begins now (`is_open`) or has
+        ended."""
         is_hit = score is not None and score > self._threshold
         self._recent.append((at_us, float(score or 0)) if is_hit else None)
         if self._open is not None:

@@ -1,7 +1,8 @@
 """A model bundle: signed, loaded once, judges feature vectors. The only module here that needs onnxruntime.
 
 One file: a COSE_Sign1 envelope (BUNDLE_TYPE) around the CBOR map {"manifest", "onnx" (zstd)}; docs/models.md lists the
-manifest. How a vector is judged: each feature's distance from its class's nominal median, as a share of the farthest that
+manifest. How a vector is judged: each feature's distance from its class's nominal median, as a share of the farthest
+that
 healthy flights went (its *ratio*; 1 = as far as healthy flights ever were). The score is the mean of the two largest
 ratios of different families of signals: one sensor that contradicts all others by far, or two quantities at once. What
 kind of fault it looks like says a forest over the ratios; where that is not sure, the kind is "novelty".
@@ -162,7 +163,8 @@ class Bundle:
         return np.asarray(self._session.run(["probabilities"], {"ratios": inputs})[0], np.float64)
 
     def kind(self, vectors: Vector, nominal: Nominal) -> tuple[str, float]:
-        """(kind, its probability) of an episode's vectors [n, features], weighted by their scores; NOVELTY when unsure."""
+        """(kind, its probability) of an episode's vectors [n, features], weighted by their scores; NOVELTY when
+        unsure."""
         weights = np.minimum(self.scores(vectors, nominal), CAP)
         if not len(vectors) or weights.sum() <= 0:
             return NOVELTY, 0.0

@@ -2,7 +2,8 @@
 
 Each is one quantity per tick: a command against its response, one sensor against another, a rate against the change of
 what it is the rate of, or a plain level. Every signal is causal and looks back at most REACH ticks, so that a flight in
-pieces gives what it gives whole. NaN where a channel is absent. Units are SI; axes forward-right-down and north-east-down.
+pieces gives what it gives whole. NaN where a channel is absent. Units are SI; axes forward-right-down and
+north-east-down.
 """
 
 from collections.abc import Mapping
@@ -128,7 +129,8 @@ def _attitude(c: _Ticks) -> dict[str, Array]:
 
 
 def _untracked(rate: Array, target: Array, by_rotors: NDArray[np.bool_]) -> Array:
-    """Error of a rate over its command, both of the last 6 s; NaN where nothing is commanded, or wings do the turning."""
+    """Error of a rate over its command, both of the last 6 s; NaN where nothing is commanded, or wings do the
+    turning."""
     commanded = trailing_mean(target * target, 6 * _SEC)
     error = trailing_mean((rate - earlier(target, 1)) ** 2, 6 * _SEC)
     return np.where((commanded > 1e-8) & by_rotors, np.sqrt(error / (commanded + _LEAST_RATE**2)), np.nan)
@@ -140,7 +142,8 @@ def _rough(x: Array, n: int = 5) -> Array:
 
 
 def _still(c: _Ticks, x: Array) -> Array:
-    """1 where none of [k, T] has changed in 2 s in which the attitude did: the sensor has stopped (noise alone moves the last
+    """1 where none of [k, T] has changed in 2 s in which the attitude did: the sensor has stopped (noise alone moves
+    the last
     digit of one that works, and where nothing changes the link is silent). NaN until it has been there for 2 s."""
     attitude = np.stack([c("roll_rad"), c("pitch_rad"), c("yaw_rad")])
     present = np.asarray(np.isfinite(x).all(axis=0) & np.isfinite(earlier(x, 1)).all(axis=0))
@@ -255,7 +258,8 @@ def _height(c: _Ticks) -> dict[str, Array]:
     sees = _times(baro2 != earlier(baro2, 1), _SEC) > _HEARD_TICKS // 2
     return {
         "baro_climb_error": change(baro, _SEC) + sink, "baro2_climb_error": change(baro2, _SEC) + sink,
-        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still": np.where(_lately_climbed(alt) | sees, _still(c, baro[None]), np.nan),
+        "baro_rough": np.abs(baro - trailing_mean(baro, _SEC) + 0.45 * sink), "baro_still":
+            np.where(_lately_climbed(alt) | sees, _still(c, baro[None]), np.nan),
         "baro_apart": baro - baro2,
         "alt_climb_error": _believable(change(alt, _SEC) + sink),
         "gps_above_baro": gps - baro, "gps_above_baro2": gps - baro2, "gps_above_estimate": gps - alt,
@@ -342,7 +346,8 @@ def middle(x: Array) -> Array:
 
 
 def _all_driven(pulses: Array) -> NDArray[np.bool_]:
-    """[T]: whether all of [k, T] that give anything were driven for a second and a half: no rotor is spinning up or down."""
+    """[T]: whether all of [k, T] that give anything were driven for a second and a half: no rotor is spinning up or
+    down."""
     return _held(np.fmin.reduce(pulses) > _DRIVEN_US, 15)
 
 
@@ -399,15 +404,20 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     "mag_strength": _MAG, "mag2_strength": _MAG2, "mag_north": (*_MAG, *_ATTITUDE), "mag_east": (*_MAG, *_ATTITUDE),
     "mag2_east": (*_MAG2, *_ATTITUDE), "mag_apart": (*_MAG, *_MAG2),
     "baro_climb_error": ("baro_pa", "vel_down_mps"), "baro2_climb_error": ("baro2_pa", "vel_down_mps"),
-    "baro_rough": ("baro_pa", "vel_down_mps"), "baro_still": ("baro_pa", "baro2_pa", "alt_msl_m", *_ATTITUDE), "baro_apart": ("baro_pa", "baro2_pa"),
+    "baro_rough": ("baro_pa", "vel_down_mps"), "baro_still": ("baro_pa", "baro2_pa", "alt_msl_m", *_ATTITUDE),
+        "baro_apart": ("baro_pa", "baro2_pa"),
     "alt_climb_error": ("alt_msl_m", "vel_down_mps"), "gps_above_baro": ("gps_fix", "gps_alt_msl_m", "baro_pa"),
-    "gps_above_baro2": ("gps_fix", "gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_fix", "gps_alt_msl_m", "alt_msl_m"),
-    "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_fix", "gps_speed_mps", "gps_course_deg", *_VELOCITY),
-    "gps_speed_error": ("gps_fix", "gps_speed_mps", *_VELOCITY), "gps_fix": ("gps_fix",), "gps_satellites": ("gps_fix", "gps_satellites"),
+    "gps_above_baro2": ("gps_fix", "gps_alt_msl_m", "baro2_pa"), "gps_above_estimate": ("gps_fix", "gps_alt_msl_m",
+        "alt_msl_m"),
+    "gps_jump": _FIX, "gps_offset": _FIX, "gps_velocity_error": ("gps_fix", "gps_speed_mps", "gps_course_deg",
+        *_VELOCITY),
+    "gps_speed_error": ("gps_fix", "gps_speed_mps", *_VELOCITY), "gps_fix": ("gps_fix",), "gps_satellites":
+        ("gps_fix", "gps_satellites"),
     "gps_hdop": ("gps_fix", "gps_hdop"), "gps_hacc": ("gps_fix", "gps_hacc_m"), "gps_sacc": ("gps_fix", "gps_sacc_mps"),
     **{f"{name}_unhealthy": ("sensors_health", "sensors_enabled") for name in HEALTH_BITS},
     **{f"ekf_{k}": (f"ekf_{k}_ratio",) for k in ("velocity", "position", "height", "compass", "airspeed")},
-    "system_status": ("system_status",), "volts": ("battery_v",), "volts_step": ("battery_v",), "throttle": ("throttle_pct",),
+    "system_status": ("system_status",), "volts": ("battery_v",), "volts_step": ("battery_v",), "throttle":
+        ("throttle_pct",),
     "thrust_target": ("thrust_target",), "rotor_speed": ("motor_rpm",),
     **{f"output_{i}": ("motor_output_us",) for i in range(1, 5)},
     **{f"share_{i}": ("motor_output_us",) for i in range(1, 4)},
@@ -415,6 +425,7 @@ CHANNELS_OF: dict[str, tuple[str, ...]] = {
     **{f"outputs_{g}_spread": _LIFTED for g in "ab"},
     **{f"rotors_{g}_{what}": ("motor_rpm", *_LIFTED) for g in "ab" for what in ("slowest", "response")},
     "airspeed_error": ("airspeed_mps", *_WIND, *_VELOCITY),
-    "energy_climb": ("alt_msl_m", "airspeed_mps", *_VELOCITY), "thrust_unanswered": ("throttle_pct", "alt_msl_m", "airspeed_mps", *_VELOCITY),
+    "energy_climb": ("alt_msl_m", "airspeed_mps", *_VELOCITY), "thrust_unanswered": ("throttle_pct", "alt_msl_m",
+        "airspeed_mps", *_VELOCITY),
 }  # fmt: skip
 """Signal -> the channels (and sensed quantities) that it is made of."""

@@ -30,7 +30,8 @@ def physical(stored: Stored) -> dict[str, NDArray[np.floating]]:
 def timeline(
     parts: Sequence[tuple[NDArray[np.int64], Stored, Sensed]],
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.floating]]]:
-    """(tick_us, stored values, sensed values) of consecutive batches, in order, as one: int64 [n], name -> float [n(, size)].
+    """(tick_us, stored values, sensed values) of consecutive batches, in order, as one: int64 [n], name -> float
+    [n(, size)].
 
     A gap is filled with absent ticks, at most a window's worth, so that no window looks across it unawares. Ticks that
     run backwards or occur again are dropped.

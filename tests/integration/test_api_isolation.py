@@ -15,10 +15,10 @@ from tests.fix_logs import store_log
 ROUTES = sorted(
     {(m, r.path) for router in ROUTERS for r in router.routes if isinstance(r, APIRoute) for m in r.methods}
 )
-WITH_ID = [(m, p) for m, p in ROUTES if "{" in p]
 PUBLIC = {("GET", "/v1/health"), ("POST", "/v1/enroll"), ("GET", "/v1/envelopes/challenge"), ("POST", "/v1/envelopes")}
-BY_DEVICES = {("GET", "/v1/device/fleet"), ("POST", "/v1/device/logs")}
+BY_DEVICES = {("GET", "/v1/device/fleet"), ("POST", "/v1/device/logs"), ("GET", "/v1/device/models/{digest}")}
 """A device's signature instead of a key: tests/integration/test_logs_devices.py."""
+WITH_ID = [r for r in ROUTES if "{" in r[1] and r not in BY_DEVICES]
 BODIES = {
     "/v1/aircraft/{aircraft_id}/directives": {"kind": "capture", "body": {}},
     "/v1/aircraft": {"name": "x"},

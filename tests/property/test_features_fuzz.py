@@ -1,4 +1,5 @@
-"""Whatever the channels hold and however a flight is cut, features and scores are numbers or nothing, never an error."""
+"""Whatever the channels hold and however a flight is cut, features and scores are numbers or nothing, never an
+error."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -89,9 +90,7 @@ def test_a_flight_gives_the_same_however_it_is_cut_and_whatever_is_missing(
 
 
 @settings(max_examples=40)
-@given(
-    stored_grids(80), st.lists(st.integers(-(1 << 50), 1 << 50), min_size=80, max_size=80), st.integers(0, 80)
-)
+@given(stored_grids(80), st.lists(st.integers(-(1 << 50), 1 << 50), min_size=80, max_size=80), st.integers(0, 80))
 def test_ticks_of_any_order_become_an_ascending_time_line(stored: Stored, ticks: list[int], cut: int) -> None:
     at = np.array(ticks, np.int64)
     sensed = {"baro_pa": np.linspace(9e4, 1e5, 80)}

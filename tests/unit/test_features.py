@@ -214,7 +214,9 @@ def test_messages_at_half_their_rate_leave_the_vectors_where_they_were(
     slower = {name: np.repeat(values[::2], 2, axis=0)[: len(values)] for name, values in gusty_channels.items()}
     n = min(len(slower["armed"]), len(gusty_channels["armed"])) // 10 * 10
     nominal = edge_bundle.classes["copter"]
-    fast, slow = (ratios(flight_features({m: x[:n] for m, x in c.items()})[1], nominal) for c in (gusty_channels, slower))
+    fast, slow = (
+        ratios(flight_features({m: x[:n] for m, x in c.items()})[1], nominal) for c in (gusty_channels, slower)
+    )
     moved = np.quantile(np.abs(slow - fast), 0.9, axis=0)
     assert [NAMES[i] for i in np.flatnonzero(moved > 0.5)] == []
 

@@ -1,5 +1,7 @@
 """When scores become an episode, and when it ends."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -90,12 +92,14 @@ def test_a_whole_flights_episodes_are_those_that_were_followed_and_do_not_overla
     found = episodes(at_us, scores, flying, 0.5, 0.8, RULE)
     given = [float(s) if f else None for s, f in zip(scores, flying, strict=True)]
     assert found == [e for _, e in watch(given) if not e.is_open]
-    assert all(a.last_us < b.first_us for a, b in zip(found, found[1:], strict=False))
+    assert all(a.last_us < b.first_us for a, b in itertools.pairwise(found))
     assert all(e.first_us <= e.peak_us <= e.last_us and e.score > 0.5 for e in found)
 
 
 def test_a_higher_threshold_never_finds_more_that_is_abnormal() -> None:
     scores = np.random.default_rng(3).random(300) ** 4
     at_us, flying = np.arange(300, dtype=np.int64) * S, np.ones(300, bool)
-    spans = [sum(e.last_us - e.first_us for e in episodes(at_us, scores, flying, t, 2 * t, RULE)) for t in (0.3, 0.5, 0.7)]
+    spans = [
+        sum(e.last_us - e.first_us for e in episodes(at_us, scores, flying, t, 2 * t, RULE)) for t in (0.3, 0.5, 0.7)
+    ]
     assert spans == sorted(spans, reverse=True)

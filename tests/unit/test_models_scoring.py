@@ -157,8 +157,8 @@ def test_a_ratio_has_a_limit() -> None:
 def test_the_score_is_the_mean_of_the_two_largest_ratios_of_different_families() -> None:
     shares = np.zeros((1, len(FEATURES)), np.float32)
     first = int(np.flatnonzero(np.bincount(FAMILY)[FAMILY] > 1)[0])
-    kin = [int(i) for i in np.flatnonzero(FAMILY == FAMILY[first]) if i != first][0]
-    other = int(np.flatnonzero(FAMILY != FAMILY[first])[0])
+    kin = next(int(i) for i in np.flatnonzero(FAMILY[first] == FAMILY) if i != first)
+    other = int(np.flatnonzero(FAMILY[first] != FAMILY)[0])
     shares[0, [first, kin]] = 4, -3
     assert score_of(shares)[0] == pytest.approx(2.0)
     shares[0, other] = -1
