@@ -51,7 +51,7 @@ def test_it_reads_blocks_of_series(frames: Frames) -> None:
         records.Finding,
         records.DirectiveReport,
         records.ModelReport,
-    ],  # fmt: skip
+    ],
 )
 def test_the_page_names_every_record_and_field(kind: type) -> None:
     line = next(line for line in TEXT.splitlines() if line.startswith(f"| `{kind.type}`"))  # type: ignore[attr-defined]
