@@ -31,7 +31,7 @@ def raise_alert(
     aircraft_id: uuid.UUID | None = None, session_id: uuid.UUID | None = None,
 ) -> None:  # fmt: skip
     """Raise an alert, or count it up."""
-    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]
+    text = _storable(text)
     conn.execute(_RAISE, (org_id, new_id(), dedupe_key, kind, severity, aircraft_id, session_id, text))
 
 
@@ -55,6 +55,11 @@ def raise_finding(
 ) -> None:  # fmt: skip
     """Raise an alert of a finding, once, if a rule says so. name: the same for the same finding, however often made."""
     if finding.severity in SEVERITIES and is_alerting(rules, finding.kind, finding.severity):
-        text = f"{finding.kind}: score {finding.score:.3g} over {finding.threshold:.3g}"
+        text = _storable(f"{finding.kind}: score {finding.score:.3g} over {finding.threshold:.3g}")
         parts = (org_id, new_id(), f"finding:{name}", "finding", finding.severity, aircraft_id, session_id, text)
         conn.execute(_RAISE_FINDING, parts)
+
+
+def _storable(text: str) -> str:
+    """Text as PostgreSQL takes it, of bounded length."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:2000]

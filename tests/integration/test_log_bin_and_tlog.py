@@ -12,7 +12,6 @@ from firmware_bridge.log_flight import LogFlight, derive
 from firmware_bridge.log_source import LogSource
 from firmware_bridge.log_survey import survey
 from shared.channels import BY_NAME
-from shared.features import FEATURES, flight_features, flying_windows
 from shared.timeline import timeline
 from tests.fix_field_tools import FLIGHTS
 
@@ -42,7 +41,7 @@ def twice() -> tuple[LogFlight, Channels, LogFlight, Channels]:
     if not _BIN.exists():
         pytest.skip("../shared/data is not here")
     flights = _derived(_BIN), _derived(_TLOG)
-    lines = [timeline([(g.tick_us + f.offset_us, g.values) for g in f.grids]) for f in flights]
+    lines = [timeline([(g.tick_us + f.offset_us, g.values, {}) for g in f.grids]) for f in flights]
     _, *at = np.intersect1d(lines[0][0], lines[1][0], return_indices=True)
     bin_channels, tlog_channels = ({n: v[i] for n, v in line[1].items()} for line, i in zip(lines, at, strict=True))
     return flights[0], bin_channels, flights[1], tlog_channels
@@ -88,28 +87,3 @@ def test_modes_take_off_and_landing_are_told_by_both(twice) -> None:  # type: ig
     kinds = [[e.kind for e in f.events if e.kind in ("armed", "takeoff", "landed", "disarmed")]
              for f in (bin_flight, tlog_flight)]  # fmt: skip
     assert kinds[0] == kinds[1] == ["armed", "takeoff", "landed", "disarmed"]
-
-
-def test_features_agree_to_half_of_their_own_spread(twice) -> None:  # type: ignore[no-untyped-def]
-    """The median over windows in flight of each feature's difference, against half its standard deviation in this
-    flight plus a step of what it is made of; attitude errors against all of it: a telemetry log holds a target of 4 Hz
-    against an attitude of 10 Hz, which makes errors of its own."""
-    _, bin_channels, _, tlog_channels = twice
-    flying = flying_windows(tlog_channels)
-    ours, theirs = (flight_features(c)[1][flying] for c in (bin_channels, tlog_channels))
-    bad = []
-    for i, f in enumerate(FEATURES):
-        both = np.isfinite(ours[:, i]) & np.isfinite(theirs[:, i])
-        if both.any():
-            median = float(np.median(np.abs(ours[both, i] - theirs[both, i])))
-            share = 1.0 if f.name.startswith(("roll_error", "pitch_error", "yaw_error")) else 0.5
-            allowed = share * float(np.std(theirs[both, i])) + _STEP.get(f.name.split("_")[0], 1e-3)
-            if median > allowed:
-                bad.append((f.name, median, allowed))
-    assert bad == []
-
-
-_STEP = {
-    "baro": 0.06, "ekf": 0.01, "throttle": 1.0, "thrust": 0.02, "outputs": 4.0, "output": 4.0, "airspeed": 0.05,
-    "gps": 0.1,
-}  # fmt: skip

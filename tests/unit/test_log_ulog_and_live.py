@@ -28,8 +28,8 @@ def test_a_ulogs_topics_and_its_streams_give_the_same_channels() -> None:
     played = play_ulog(data)
     start, end = (t + flight.offset_us for t in (flight.session.start_us - PREROLL_US, flight.session.end_us))
     live = to_grid([GridInput(columns_of(played.frames), played.vehicle, (start, end), 0, PX4)])
-    ours = timeline([(g.tick_us + flight.offset_us, g.values) for g in flight.grids])
-    theirs = timeline([(g.tick_us, g.values) for g in live])
+    ours = timeline([(g.tick_us + flight.offset_us, g.values, {}) for g in flight.grids])
+    theirs = timeline([(g.tick_us, g.values, {}) for g in live])
     _, *at = np.intersect1d(ours[0], theirs[0], return_indices=True)
     assert len(at[0]) > 200
     bad = {}
