@@ -61,7 +61,7 @@ class Found:
 def summarise(found: Found, report: Report, present: dict[int, bool], hub_trusted: bool, device_trusted: bool) -> None:
     """Fill in what is proven and not. present: each sequence of the manifest's range, and whether it is here."""
     report.device_keys = [k.hex() for k in found.signers]
-    whole = bool(present) and all(present.values())
+    whole = bool(present) and all(present.values()) and not _own_gaps(found)
     if found.close is None:
         report.not_proven.append("that the flight is complete: the file holds no closing record of the aircraft")
     if found.header is None or not found.batches:
@@ -86,6 +86,11 @@ def _complete(found: Found, report: Report, present: dict[int, bool]) -> Iterato
     close = found.close
     if close is None:
         return
+    if all(present.values()) and _own_gaps(found):
+        reasons = ", ".join(sorted({g.reason for g in _own_gaps(found)}))
+        others = f"signed records tell of others, lost before ({reasons})"
+        yield f"accounted for: all {report.frames} frames that were sealed are present; {others}"
+        return
     if all(present.values()):
         yield f"complete: manifest says {close.frames} frames, {report.frames} present (each message id counted too)"
         return
@@ -94,6 +99,11 @@ def _complete(found: Found, report: Report, present: dict[int, bool]) -> Iterato
         f"accounted for: {missing} of {len(present)} batches never came, and records signed on the aircraft say why "
         f"({', '.join(sorted({g.reason for g in found.gaps}))}); {report.frames} of {close.frames} frames are present"
     )
+
+
+def _own_gaps(found: Found) -> list[Gap]:
+    """Gap records that name the flight."""
+    return [g for g in found.gaps if found.close is not None and g.session == found.close.session]
 
 
 def _limits(found: Found, hub_trusted: bool, device_trusted: bool) -> Iterator[str]:

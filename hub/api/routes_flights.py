@@ -200,8 +200,10 @@ def _statement(
         return f"Incomplete: {held.frames:,} of {generated:,} frames committed; {_batches(awaited)} still to come."
     reasons = ", ".join(sorted({g.reason for g in gaps})) or "no record says why"
     if held.frames == generated:
-        lost = f" Before that some were lost, as signed records say: {reasons}." if gaps else ""
-        return f"Complete: all {generated:,} frames that the aircraft journaled are committed.{lost}"
+        if gaps:
+            besides = f"what was lost besides is accounted for by signed records: {reasons}"
+            return f"All {generated:,} frames that the aircraft sealed are committed; {besides}."
+        return f"Complete: all {generated:,} frames that the aircraft journaled are committed."
     return f"{held.frames:,} of {generated:,} frames committed; the rest is accounted for by signed records: {reasons}."
 
 
